@@ -30,10 +30,10 @@ test: $(DEV)  ## Lint, then all tests with doctests and the snippets of README a
 	[ $$lint -eq 0 ] && [ $$tests -eq 0 ]
 
 lint: $(DEV)  ## Style, types and layers
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/lint-imports
-	$(BIN)/mypy
+	@code=0; \
+	for tool in "ruff check --output-format=concise" "ruff format --check" "lint-imports --no-logo" mypy; do \
+		echo "$$tool"; $(BIN)/$$tool || code=1; \
+	done; exit $$code
 
 format: $(DEV)  ## Mend what ruff can mend
 	$(BIN)/ruff check --fix

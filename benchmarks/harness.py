@@ -1,9 +1,10 @@
 """Runs the workloads of this folder, ours and every peer in one go, and keeps the table.
 
-``python benchmarks/harness.py [WORKLOAD ...]`` (what ``make bench`` calls): for each workload it makes one environment per
-peer under ``benchmarks/.envs``, prepares the data under ``benchmarks/.data``, runs every contender in a process of its
-own, prints the table, keeps it in ``benchmarks/results/<workload>.json`` and writes the page ``docs/benchmarks.md`` anew
-between its two markers. How a workload is declared stands in ``protocol.py``. Exit 1: a bar was missed or ours failed.
+``python benchmarks/harness.py [WORKLOAD ...]`` (what ``make bench`` calls): for each workload it makes one environment
+per peer under ``benchmarks/.envs``, prepares the data under ``benchmarks/.data``, runs every contender in a process of
+its own, prints the table, keeps it in ``benchmarks/results/<workload>.json`` and writes the page
+``docs/benchmarks.md`` anew between its two markers. How a workload is declared stands in ``protocol.py``. Exit 1: a bar
+was missed or ours failed.
 
 Options: ``--repeats N``; ``--list``; ``--docs`` (only write the page from the kept results); ``--no-peers``.
 """

@@ -33,7 +33,7 @@ and what must hold::
         ),
         prepare=prepare,
         judge=judge,
-        bars=(Bar("at least 5 times as fast as peer", lambda rows: rows["timelens"].seconds * 5 <= rows["peer"].seconds),),
+        bars=(Bar("twice as fast as peer", lambda rows: rows["timelens"].seconds * 2 <= rows["peer"].seconds),),
     )
 
 Rules that keep a comparison fair:
@@ -46,8 +46,8 @@ Rules that keep a comparison fair:
   ``cold=True`` there is none: each repeat is a new process and its first call is what counts.
 - ``threads`` limits everybody's thread pools alike.
 
-Run as ``python protocol.py WORKLOAD CONTENDER DATA REPEATS``, this file measures one contender and prints one line of JSON.
-Only the standard library is used here.
+Run as ``python protocol.py FILE CONTENDER DATA REPEATS``, this file measures one contender and prints one line of
+JSON. Only the standard library is used here.
 """
 
 from __future__ import annotations
