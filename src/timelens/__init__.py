@@ -1,2 +1,3 @@
 """timelens: tumour immune microenvironment lens."""
+
 __version__ = "0.1.0"
