@@ -43,7 +43,7 @@ bench: $(DEV)  ## Benchmarks against peers (WORKLOADS="a b" for some of them)
 	$(BIN)/python benchmarks/harness.py $(WORKLOADS)
 
 docs: $(DEV)  ## The documentation site, in docs/_build/html
-	$(PINNED) $(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	$(PINNED) $(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 validate: $(DEV)  ## Bias, spread and coverage over many seeds (long)
