@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from timelens.errors import DataError
 
@@ -77,7 +77,7 @@ class FrameTiming:
         """Middle of each frame in seconds."""
         return self.start + self.duration / 2
 
-    def take(self, index: slice | ArrayLike) -> FrameTiming:
+    def take(self, index: slice | NDArray[np.int_] | NDArray[np.bool_]) -> FrameTiming:
         """The timing of some of the frames."""
         return FrameTiming(np.atleast_1d(self.start[index]), np.atleast_1d(self.duration[index]), self.zero)
 
