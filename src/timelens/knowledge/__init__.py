@@ -1,0 +1,1 @@
+"""What is imaged and measured: quantities, agents, nuclides, as data files with queries."""
