@@ -1,0 +1,1 @@
+"""Positron emission tomography: from images to uptake and tumour burden."""
