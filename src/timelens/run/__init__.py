@@ -1,0 +1,1 @@
+"""Executes recipes: planning, caching, resuming."""
