@@ -1,1 +1,1 @@
-"""Executes recipes: planning, caching, resuming."""
+"""Carries out recipes: which sessions, in which order, on how many processes, resumable; and simulates studies."""
