@@ -10,7 +10,7 @@ from typing import Any
 
 _PLACES = {
     "labels": ("Regions", "components", "find_regions", "label_components", "relabel", "separate_bodies"),
-    "match": ("match_by_name", "match_labels"),
+    "match": ("Matching", "match_by_name", "match_labels"),
     "measure": ("measure_labels", "measure_regions", "measure_shape"),
     "noise": ("correlation_length", "mean_standard_error"),
     "partial_volume": ("correct_mean", "mask_recovery", "sphere_recovery", "sphere_recovery_centre"),
@@ -21,13 +21,12 @@ _PLACES = {
         "Segmentation",
         "drop_components",
         "fixed_threshold",
-        "fraction_of_maximum",
-        "gradient_watershed",
         "keep_components",
-        "percist_threshold",
         "percist",
+        "percist_threshold",
         "suv4",
     ),
+    "segment_local": ("fraction_of_maximum", "gradient_watershed"),
     "shape": ("max_diameter", "mesh", "sphericity", "spread", "standardised_spread"),
     "statistics": ("describe", "gather_values"),
 }

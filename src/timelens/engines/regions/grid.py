@@ -12,9 +12,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from timelens.errors import DataError, UsageError
+from timelens.errors import DataError, GeometryError, UsageError
 
-__all__ = ["SLAB_VOXELS", "FloatArray", "IntArray", "checked_spacing", "slab", "slab_limits", "voxel_volume_ml"]
+__all__ = [
+    "SLAB_VOXELS",
+    "FloatArray",
+    "IntArray",
+    "checked_shape",
+    "checked_spacing",
+    "float_slab",
+    "same_grid",
+    "slab",
+    "slab_limits",
+    "voxel_volume_ml",
+]
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
@@ -85,3 +96,15 @@ def float_slab(volume: Any, start: int, stop: int) -> FloatArray:
         )
     # 24 bits of mantissa hold every value of the small types exactly.
     return part.astype(np.float32 if part.dtype.itemsize <= 2 else np.float64)
+
+
+def same_grid(shape: tuple[int, int, int], volume: Any | None, field: str) -> None:
+    """Refuse a volume whose shape differs; None passes."""
+    if volume is not None and tuple(volume.shape) != shape:
+        raise GeometryError(
+            "Two volumes are not on one grid",
+            field=field,
+            found=tuple(volume.shape),
+            expected=shape,
+            mend="resample it to the image by nearest neighbour",
+        )

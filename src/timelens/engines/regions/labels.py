@@ -168,8 +168,9 @@ def components(
 ) -> Regions:
     """Connected components of a mask, by decreasing volume, then by position.
 
-    Runs of neighbouring rows are joined by union-find, so the work beyond one pass over the mask grows with the
-    number of runs, not of voxels (He, Chao & Suzuki, IEEE Trans Image Process 2008, doi:10.1109/TIP.2008.917726).
+    Runs of neighbouring rows are joined, so the work beyond one pass over the mask grows with the number of runs, not
+    of voxels. Runs as the unit are from He, Chao & Suzuki, IEEE Trans Image Process 2008,
+    doi:10.1109/TIP.2008.919369; which runs belong together is kept in a union-find forest, not in their label sets.
 
     Parameters
     ----------
@@ -264,9 +265,7 @@ def _levels(positions: npt.NDArray[np.float64], tolerance: float) -> npt.NDArray
     return out
 
 
-def _scan(
-    volume: Any, shape: tuple[int, int, int], *, binary: bool = False
-) -> tuple[npt.NDArray[np.int64], ...]:
+def _scan(volume: Any, shape: tuple[int, int, int], *, binary: bool = False) -> tuple[npt.NDArray[np.int64], ...]:
     """Runs of a volume in raster order: row offsets, first and past-the-end x, value, row."""
     counts, firsts, lasts, values = [], [], [], []
     for start, stop in slab_limits(volume):
@@ -275,7 +274,10 @@ def _scan(
         x0, x1, value, smallest = runs.fill_runs(part, row_counts)
         if smallest < 0:
             raise DataError(
-                "Labels are counting numbers", field="labels", found=smallest, expected="0 for background, else positive"
+                "Labels are counting numbers",
+                field="labels",
+                found=smallest,
+                expected="0 for background, else positive",
             )
         counts.append(row_counts)
         firsts.append(x0)

@@ -22,14 +22,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from timelens.engines.regions.grid import FloatArray, checked_spacing, float_slab
-from timelens.engines.regions.labels import Regions
+from timelens.engines.regions.labels import Regions, find_regions
 from timelens.engines.regions.reasons import Reason
 from timelens.engines.regions.resample import Resampling
 from timelens.errors import UsageError
@@ -118,9 +118,8 @@ def peaks(
         that decides holds values that are not finite.
     """
     weights = sphere_weights(spacing, weighting=weighting, radius=radius)
-    reach = np.array(weights.shape) // 2
-    offsets = np.argwhere(weights > 0) - reach
-    kept = np.ascontiguousarray(weights[weights > 0])
+    kernel = _kernel(weights)
+    reach = weights.shape[0] // 2
     n = len(regions)
     out = np.full((n, 2), np.nan)
     reason = np.zeros(n, dtype=np.int64)
@@ -129,15 +128,37 @@ def peaks(
         if regions.counts[k] == 0:
             reason[k] = int(Reason.EMPTY)
             continue
-        start = max(0, int(regions.lower[k, 0] - reach[0]))
-        stop = min(nz, int(regions.upper[k, 0] + reach[0]))
+        start = max(0, int(regions.lower[k, 0] - reach))
+        stop = min(nz, int(regions.upper[k, 0] + reach))
         part = slice(regions.offsets[k], regions.offsets[k + 1])
         local, overall, truncated, broken = _peak(
-            float_slab(image, start, stop), start, regions.starts[part], regions.lengths[part], offsets, kept, ny, nx
+            float_slab(image, start, stop), start, regions.starts[part], regions.lengths[part], kernel, ny, nx
         )
         out[k] = local, overall
         reason[k] = (int(Reason.NON_FINITE) if broken else 0) | (int(Reason.SPHERE_TRUNCATED) if truncated else 0)
     return out[:, 0], out[:, 1], reason
+
+
+class _Kernel(NamedTuple):
+    """A sphere's weights in the two forms that the loop needs."""
+
+    offsets: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64]
+    rows: npt.NDArray[np.int64]
+    groups: npt.NDArray[np.int64]
+    taps: npt.NDArray[np.float64]
+
+
+def _kernel(weights: npt.NDArray[np.float64]) -> _Kernel:
+    """Voxel by voxel, and grouped: rows (dz, dy) that share their weights along x are added up before weighting."""
+    middle = np.array(weights.shape) // 2
+    members: dict[bytes, list[tuple[int, int]]] = {}
+    for z, y in np.argwhere(weights.any(axis=2)):
+        members.setdefault(weights[z, y].tobytes(), []).append((z - middle[0], y - middle[1]))
+    rows = np.array([row for group in members.values() for row in group], dtype=np.int64)
+    groups = np.concatenate([[0], np.cumsum([len(group) for group in members.values()])])
+    taps = np.array([np.frombuffer(line) for line in members])
+    return _Kernel(np.argwhere(weights > 0) - middle, weights[weights > 0], rows, groups, taps)
 
 
 @njit(cache=True, nogil=True)
@@ -146,22 +167,24 @@ def _peak(
     first: int,
     starts: npt.NDArray[np.int64],
     lengths: npt.NDArray[np.int64],
-    offsets: npt.NDArray[np.int64],
-    weights: npt.NDArray[np.float64],
+    kernel: _Kernel,
     ny: int,
     nx: int,
 ) -> tuple[float, float, bool, bool]:
     """Local and global peak, whether the deciding spheres are truncated, and whether values are not finite.
 
-    For each run the weighted neighbours are added up row by row, so that the inner loop runs along x.
+    The weighted neighbours of a whole run are added up row by row, so that the inner loops run along x.
     """
     nz = image.shape[0]
+    reach = kernel.taps.shape[1] // 2
+    reach_z, reach_y = kernel.rows[:, 0].max(), kernel.rows[:, 1].max()
     size = np.int64(0)
     for r in range(len(starts)):
         size = max(size, lengths[r])
+    line = np.empty(size + 2 * reach)
     sums = np.empty(size)
     norms = np.empty(size)
-    full = weights.sum()
+    full = kernel.weights.sum()
     highest, local, overall = -np.inf, -np.inf, -np.inf
     local_cut, overall_cut, broken = False, False, False
     for r in range(len(starts)):
@@ -171,22 +194,27 @@ def _peak(
         z = row // ny - first
         length = lengths[r]
         sums[:length] = 0.0
-        norms[:length] = 0.0
-        for o in range(len(weights)):
-            zo, yo, shift, weight = z + offsets[o, 0], y + offsets[o, 1], x0 + offsets[o, 2], weights[o]
-            if zo < 0 or zo >= nz or yo < 0 or yo >= ny:
-                continue
-            begin = max(0, -shift)
-            end = min(length, nx - shift)
-            if begin == 0 and end == length:
-                line = image[zo, yo, shift : shift + length]
-                for i in range(length):
-                    sums[i] += weight * line[i]
-                norms[:length] += weight
-            else:
-                for i in range(begin, end):
-                    sums[i] += weight * image[zo, yo, shift + i]
-                    norms[i] += weight
+        if reach_z <= z < nz - reach_z and reach_y <= y < ny - reach_y and reach <= x0 and x0 + length <= nx - reach:
+            norms[:length] = full
+            for g in range(len(kernel.taps)):
+                line[: length + 2 * reach] = 0.0
+                for k in range(kernel.groups[g], kernel.groups[g + 1]):
+                    source = image[z + kernel.rows[k, 0], y + kernel.rows[k, 1], x0 - reach : x0 + length + reach]
+                    for i in range(length + 2 * reach):
+                        line[i] += source[i]
+                for t in range(kernel.taps.shape[1]):
+                    weight = kernel.taps[g, t]
+                    if weight > 0:
+                        for i in range(length):
+                            sums[i] += weight * line[i + t]
+        else:
+            norms[:length] = 0.0
+            for k in range(len(kernel.weights)):
+                zo, yo, shift = z + kernel.offsets[k, 0], y + kernel.offsets[k, 1], x0 + kernel.offsets[k, 2]
+                if 0 <= zo < nz and 0 <= yo < ny:
+                    for i in range(max(0, -shift), min(length, nx - shift)):
+                        sums[i] += kernel.weights[k] * image[zo, yo, shift + i]
+                        norms[i] += kernel.weights[k]
         for i in range(length):
             value = np.float64(image[z, y, x0 + i])
             mean = sums[i] / norms[i]
@@ -223,9 +251,7 @@ def resampled_peaks(
     edges = checked_spacing(spacing)
     grid = Resampling(regions.shape, edges, target)
     reach = int(np.ceil(PEAK_RADIUS_MM / target))
-    weights = sphere_weights((target, target, target))
-    offsets = np.argwhere(weights > 0) - reach
-    kept = np.ascontiguousarray(weights[weights > 0])
+    kernel = _kernel(sphere_weights((target, target, target)))
     n = len(regions)
     out = np.full((n, 2), np.nan)
     reason = np.zeros(n, dtype=np.int64)
@@ -234,17 +260,17 @@ def resampled_peaks(
             reason[k] = int(Reason.EMPTY)
             continue
         inside, lower = grid.mask(regions.mask(k), regions.lower[k])
-        rows = np.flatnonzero(inside)
-        if len(rows) == 0:
+        if not inside.any():
             reason[k] = int(Reason.LOST_BY_RESAMPLING)
             continue
         low = np.maximum(lower - reach, 0)
         high = np.minimum(lower + np.array(inside.shape) + reach, grid.shape)
         values = grid.image(image, low, high)
-        index = np.argwhere(inside) + (lower - low)
-        flat = np.ravel_multi_index(tuple(index.T), values.shape)
+        placed = np.zeros(values.shape, dtype=np.uint8)
+        placed[tuple(slice(a, a + n) for a, n in zip(lower - low, inside.shape, strict=True))] = inside
+        found = find_regions(placed)
         local, overall, truncated, broken = _peak(
-            values, 0, flat, np.ones(len(flat), dtype=np.int64), offsets, kept, values.shape[1], values.shape[2]
+            values, 0, found.starts, found.lengths, kernel, values.shape[1], values.shape[2]
         )
         out[k] = local, overall
         reason[k] = (int(Reason.NON_FINITE) if broken else 0) | (int(Reason.SPHERE_TRUNCATED) if truncated else 0)

@@ -21,7 +21,7 @@ class Reason(IntFlag):
 
 _TEXT = {
     Reason.EMPTY: "the region has no voxel: nothing was measured",
-    Reason.NON_FINITE: "the region or its peak sphere holds values that are not finite: values touched by them are missing",
+    Reason.NON_FINITE: "the region or its peak sphere holds NaN or infinite values: what they touch is missing",
     Reason.SINGLE_VOXEL: "one voxel has no spread: standard deviation and coefficient of variation are missing",
     Reason.NOT_POSITIVE: "the mean or the maximum is not positive: ratios to it are missing",
     Reason.SPHERE_TRUNCATED: "the peak sphere leaves the image: only the part inside was averaged",

@@ -59,7 +59,8 @@ def fill_runs(rows: npt.NDArray[Any], counts: Int64) -> tuple[Int64, Int64, Int6
                 if value != 0:
                     x0[n] = x
                     values[n] = value
-                    smallest = min(smallest, np.int64(value))
+                    if value < smallest:
+                        smallest = value
                 before = value
         if before != 0:
             x1[n] = rows.shape[1]
@@ -194,9 +195,7 @@ def paint(volume: npt.NDArray[Any], starts: Int64, lengths: Int64, offsets: Int6
 
 
 @njit(cache=True, nogil=True)
-def paint_box(
-    box: npt.NDArray[np.uint8], starts: Int64, lengths: Int64, lower: Int64, ny: int, nx: int
-) -> None:
+def paint_box(box: npt.NDArray[np.uint8], starts: Int64, lengths: Int64, lower: Int64, ny: int, nx: int) -> None:
     """Set the voxels of the runs in a box whose first voxel has index ``lower`` in the volume."""
     for r in range(len(starts)):
         row = starts[r] // nx

@@ -209,7 +209,7 @@ def _farthest(points: npt.NDArray[np.float64], radii: npt.NDArray[np.float64]) -
 def spread(centroids_mm: npt.NDArray[np.float64]) -> tuple[float, Reason]:
     """Largest distance between the centroids of a patient's lesions (Dmax), in mm.
 
-    Cottereau et al., Ann Oncol 2021, doi:10.1016/j.annonc.2020.11.019.
+    Cottereau et al., Ann Oncol 2021.
 
     Parameters
     ----------

@@ -42,7 +42,8 @@ def gather_values(image: Any, regions: Regions) -> tuple[FloatArray, npt.NDArray
             mend="resample the labels to the image by nearest neighbour",
         )
     single = np.dtype(image.dtype).itemsize <= 2 or image.dtype == np.float32
-    values = np.empty(int(regions.counts.sum()), dtype=np.float32 if single else np.float64)
+    kind: type[np.floating[Any]] = np.float32 if single else np.float64
+    values: FloatArray = np.empty(int(regions.counts.sum()), dtype=kind)
     places = np.concatenate([[0], np.cumsum(regions.lengths)])[:-1].astype(np.int64)
     plane = shape[1] * shape[2]
     for start, stop in slab_limits(image):
@@ -171,9 +172,7 @@ def _moments(
     return out, place, bad
 
 
-def _locate(
-    place: npt.NDArray[np.int64], begins: npt.NDArray[np.int64], regions: Regions
-) -> npt.NDArray[np.int64]:
+def _locate(place: npt.NDArray[np.int64], begins: npt.NDArray[np.int64], regions: Regions) -> npt.NDArray[np.int64]:
     """Index (z, y, x) of the voxels at the given places in the gathered values."""
     out = np.full((len(place), 3), -1, dtype=np.int64)
     known = np.flatnonzero(place >= 0)
