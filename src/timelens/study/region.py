@@ -129,8 +129,7 @@ class Region:
             return mask
         from timelens.engines.regions.rasterize import rasterize_polygons
 
-        slices: list[int] = []
-        polygons: list[NDArray[np.float64]] = []
+        polygons: list[tuple[int, NDArray[np.float64]]] = []
         for contour in self.shapes[number]:
             index = target.to_index(contour)
             level = index[:, 0].mean()
@@ -143,6 +142,5 @@ class Region:
                     mend="rasterise it onto the image it was drawn on",
                 )
             if 0 <= round(level) < target.shape[0]:
-                slices.append(round(level))
-                polygons.append(index[:, 1:])
-        return rasterize_polygons(polygons, slices, target.shape)
+                polygons.append((round(level), index[:, :0:-1]))
+        return rasterize_polygons(polygons, target.shape)
