@@ -87,7 +87,7 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
 
 
-class _one_thread_each:  # noqa: N801 - reads as a statement
+class _one_thread_each:
     """Child processes read the number of threads from the environment when they load their libraries."""
 
     def __enter__(self) -> None:
@@ -107,7 +107,8 @@ def dask_cluster(
 ) -> Iterator[tuple[int, Outcome | BaseException]]:
     """The workers of a Dask cluster, which must see the same files under the same paths."""
     try:
-        from distributed import Client, as_completed as completed
+        from distributed import Client
+        from distributed import as_completed as completed
     except ImportError:
         raise MissingDependencyError("distributed", purpose="Running on a Dask cluster", extra="cluster") from None
     with Client(address, timeout="10s", set_as_default=False) as client:

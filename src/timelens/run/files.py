@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
+    draft.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -31,7 +30,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """numpy numbers, tuples, paths and dates as JSON knows them; NaN and infinities as None."""
+    """Numpy numbers, tuples, paths and dates as JSON knows them; NaN and infinities as None."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -68,10 +67,10 @@ def appearing_folder(target: Path, workspace: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             old = workspace / f"{target.name}-{uuid.uuid4().hex}"
-            os.rename(target, old)
-            os.rename(draft, target)
+            target.rename(old)
+            draft.rename(target)
             shutil.rmtree(old, ignore_errors=True)
         else:
-            os.rename(draft, target)
+            draft.rename(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -33,7 +33,10 @@ def choose(acquisitions: Sequence[Acquisition], wanted: str | None = None) -> tu
     if wanted is not None:
         if wanted not in lenses:
             raise UsageError(
-                "There is no such lens", field="lens", found=wanted, expected=", ".join(sorted(lenses)) or "none installed"
+                "There is no such lens",
+                field="lens",
+                found=wanted,
+                expected=", ".join(sorted(lenses)) or "none installed",
             )
         lenses = {wanted: lenses[wanted]}
     matches = [(lens.accepts(acquisitions), name, lens) for name, lens in lenses.items()]

@@ -6,6 +6,7 @@ The numbers come from ``engines.regions``; here they get their names, units, rea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -134,18 +135,20 @@ def _named(quantity: str, method: str) -> str:
     return f"{method}; {_PEAK_NAMES[quantity]}" if quantity in _PEAK_NAMES else method
 
 
-def scaled_rows(rows: Sequence[Measurement], factor: float, renamed: Mapping[str, str], method: str) -> list[Measurement]:
+def scaled_rows(
+    rows: Sequence[Measurement], factor: float, renamed: Mapping[str, str], method: str
+) -> list[Measurement]:
     """Rows of SUV by another body size: ``factor`` times those by body weight (the voxels stay the same)."""
     return [
-        Measurement(
+        replace(
+            row,
             quantity=renamed[row.quantity],
-            value=row.value * factor,
             unit=quantities.get(renamed[row.quantity]).unit,
-            region=row.region,
-            n=row.n,
+            value=row.value * factor,
+            uncertainty=row.uncertainty * factor,
+            lower=row.lower * factor,
+            upper=row.upper * factor,
             method=f"{row.method}; {method}",
-            method_version=row.method_version,
-            reason=row.reason,
         )
         for row in rows
         if row.quantity in renamed

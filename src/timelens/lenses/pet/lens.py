@@ -1,0 +1,311 @@
+"""The PET lens: which acquisitions it takes, its recipe, and the road from them to measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timelens.engines.regions.labels import separate_bodies
+from timelens.errors import DataError, MissingFieldError, Problem, TimelensError, UsageError
+from timelens.lenses.pet.quantify import Measured, activity_rows, lean_ratios, measure_suv, measure_values
+from timelens.lenses.pet.segmentation import RULES, Lesions, organs_on
+from timelens.lenses.pet.uptake import Uptake, uptake
+from timelens.study.acquisition import Acquisition
+from timelens.study.contract import Match, Recipe, Result, Step
+from timelens.study.image import Image
+from timelens.study.region import Region
+
+__all__ = ["DEFAULTS", "PetLens"]
+
+#: The recipe's steps, their parameters, and why.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "uptake": {"density_g_per_ml": 1.0, "activity": "auto"},
+    "segment": {"rule": "auto"},
+    "partial_volume": {"fwhm_mm": None},
+    "animals": {},
+    "frames": {"which": "auto"},
+}
+_KNOWN: dict[str, set[str]] = {
+    "uptake": {"density_g_per_ml", "activity"},
+    "segment": {"rule", "threshold", "fraction", "min_volume_ml", "drop_seeds_mm", "keep_seeds_mm", "reference"},
+    "partial_volume": {"fwhm_mm", "background"},
+    "frames": {"which"},
+}
+#: What SUV needs beside the image, by the acquisition's field.
+_NEEDED = {
+    "administered_activity_bq": "SUV, %ID/g (injected activity in Bq)",
+    "weight_g": "SUV (body weight in g)",
+    "half_life_s": "SUV (half-life in s)",
+    "administered_time": "SUV (date and time of injection)",
+}
+
+
+class PetLens:
+    """Positron emission tomography: SUV, lesions, tumour burden."""
+
+    name = "pet"
+
+    def accepts(self, acquisitions: Sequence[Acquisition]) -> Match:
+        """The first PET image that is corrected for attenuation, and a CT in the same frame of reference."""
+        images = [a for a in acquisitions if isinstance(a.data, Image) and a.data.geometry is not None]
+        pets = [a for a in images if a.modality == "pet"]
+        if not pets:
+            return Match(0.0)
+        pet = min(pets, key=lambda a: (_uncorrected(a), a.id))
+        roles = {"pet": pet}
+        geometry = pet.image.geometry
+        assert geometry is not None
+        for other in images:
+            place = other.image.geometry
+            if other.modality == "ct" and place is not None and geometry.same_frame(place):
+                roles.setdefault("ct", other)
+        return Match(1.0, roles, tuple(_missing(pet)))
+
+    def recipe(self, match: Match, options: Mapping[str, Any]) -> Recipe:
+        """The defaults with the user's options over them.
+
+        Raises
+        ------
+        UsageError
+            If a step, parameter or rule is unknown.
+        """
+        merged = _merged(options)
+        rule = merged["segment"]["rule"]
+        whys = {
+            "uptake": "QIBA vendor-neutral rules; the branch taken is in the SUV audit",
+            "segment": RULES[rule],
+            "partial_volume": "reported beside the plain value, where the resolution is stated",
+            "animals": "each with its own dose and weight; none named: one subject in the bed",
+            "frames": "auto: every frame of a series is measured",
+        }
+        return Recipe(self.name, tuple(Step(name, merged[name], whys[name]) for name in DEFAULTS))
+
+    def quantify(
+        self, inputs: Mapping[str, Acquisition], regions: Sequence[Region], options: Mapping[str, Any]
+    ) -> Result:
+        """Measure a PET acquisition; what cannot be measured is a problem by name, never a number.
+
+        Parameters
+        ----------
+        inputs
+            ``pet``, and ``ct`` for pictures.
+        regions
+            Lesions, liver, blood pool, organs, bodies, by role.
+        options
+            As :meth:`recipe` takes them.
+        """
+        pet, merged = inputs["pet"], _merged(options)
+        result = Result()
+        if not merged["animals"]:
+            try:
+                found = uptake(pet, "bw")
+            except DataError as error:
+                return _without_suv(pet, regions, error, result)
+            self._subject(pet, found, regions, merged, result, name="", stated=None)
+            return result
+        for name, stated, body in _animals(pet, regions, merged["animals"]):
+            try:
+                own = uptake(pet, "bw", stated=stated)
+                self._subject(pet, own, regions, merged, result, name=name, stated=stated, body=body)
+            except DataError as error:
+                result.problems.append(error.at(file=pet.where, field=f"animals: {name}").problem)
+        return result
+
+    def _subject(
+        self,
+        pet: Acquisition,
+        found: Uptake,
+        regions: Sequence[Region],
+        options: Mapping[str, Any],
+        result: Result,
+        *,
+        name: str,
+        stated: Mapping[str, Any] | None,
+        body: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """One subject, or one animal of several, over the frames of the acquisition."""
+        suv = found.image
+        assert suv.geometry is not None
+        organs = organs_on(regions, suv.geometry)
+        if body is not None:
+            outside = ~body if organs.exclude is None else organs.exclude | ~body
+            organs = replace(organs, exclude=outside)
+            regions = [_inside(region, suv, body) for region in regions]
+        facts = {**{k: getattr(pet, k) for k in ("weight_g", "height_mm", "sex")}, **(stated or {})}
+        ratios = lean_ratios(facts["weight_g"], facts["height_mm"], facts["sex"]) if not _animal(pet, facts) else {}
+        key = f"suv:{name}" if name else "suv"
+        result.audit[key] = found.result.audit.as_dict()
+        result.problems += [Problem(text, file=pet.where, severity="warning") for text in found.result.audit.warnings]
+        frames = _frames(suv, options["frames"]["which"])
+        for frame in frames:
+            volume = suv if frame is None else suv.frame(frame)
+            measured = measure_suv(
+                volume,
+                regions,
+                organs,
+                options,
+                ratios=ratios,
+                size=(facts["weight_g"], facts["height_mm"]) if ratios else (None, None),
+                repeatable=_is_fdg(pet) and not _animal(pet, facts),
+            )
+            wanted = options["uptake"]["activity"]
+            if wanted is True or (wanted == "auto" and _animal(pet, facts)):
+                more, remarks = activity_rows(
+                    pet, suv.geometry, frame, measured.lesions, options["uptake"], stated=stated
+                )
+                measured.rows += more
+                measured.problems += remarks
+            _collect(result, pet, volume, measured, frame=frame, name=name, suv=suv)
+        result.maps[f"suv_{name}" if name else "suv"] = suv
+
+
+def _collect(
+    result: Result, pet: Acquisition, volume: Image, measured: Measured, *, frame: int | None, name: str, suv: Image
+) -> None:
+    time = float("nan")
+    if frame is not None and suv.frames is not None:
+        time = float(suv.frames.mid[frame])
+    context: dict[str, Any] = {"acquisition": pet.id, "modality": "pet", "agent": pet.agent or "", "subject": name}
+    for row in measured.rows:
+        row = row.with_context(**context)
+        result.measurements.append(replace(row, time_s=time) if frame is not None else row)
+    key = "lesions" + (f"_{name}" if name else "") + (f"_frame-{frame + 1}" if frame is not None else "")
+    result.regions[key] = _as_region(key, measured.lesions, volume)
+    for problem in measured.problems:
+        if problem not in result.problems:
+            result.problems.append(replace(problem, file=problem.file or pet.where))
+
+
+def _as_region(key: str, lesions: Lesions, volume: Image) -> Region:
+    labels = Image(lesions.labels, unit="1", geometry=volume.geometry, name=key)
+    return Region(key, "labels", dict(lesions.names), labels, method=lesions.method, extra=dict(lesions.parameters))
+
+
+def _without_suv(pet: Acquisition, regions: Sequence[Region], error: DataError, result: Result) -> Result:
+    """The refusal as a problem, and what can be measured all the same: plain values in the image's own unit."""
+    result.problems.append(error.at(file=pet.where).problem)
+    try:
+        for frame in _frames(pet.image, "auto"):
+            volume = pet.image if frame is None else pet.image.frame(frame)
+            _collect(result, pet, volume, measure_values(volume, regions), frame=frame, name="", suv=pet.image)
+    except MissingFieldError:
+        pass  # no region is given and no rule applies without SUV; the refusal above says why
+    return result
+
+
+def _frames(image: Image, which: Any) -> list[int | None]:
+    """Frame numbers to measure; [None] for a volume."""
+    if len(image.shape) == 3:
+        return [None]
+    if len(image.shape) != 4 or image.axes[0].name != "t":
+        raise DataError(
+            "The PET lens measures volumes and series of frames", field="axes", found=[a.name for a in image.axes]
+        )
+    if which == "auto":
+        return list(range(image.shape[0]))
+    if isinstance(which, int) and 1 <= which <= image.shape[0]:
+        return [which - 1]
+    raise UsageError("No such frame", field="frames.which", found=which, expected=f"auto, or 1 to {image.shape[0]}")
+
+
+def _animals(
+    pet: Acquisition, regions: Sequence[Region], stated: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, Mapping[str, Any], NDArray[np.bool_]]]:
+    """Name, values and voxels of each animal: by regions with the role body, else by finding separate bodies."""
+    image = pet.image
+    assert image.geometry is not None
+    organs = organs_on(regions, image.geometry)
+    if organs.bodies is not None:
+        numbers = {name: number for number, name in organs.body_names.items()}
+        if unknown := set(stated) - set(numbers):
+            raise UsageError(
+                "An animal has no body region",
+                field=", ".join(sorted(unknown)),
+                found=", ".join(sorted(numbers)),
+                expected="a region with the role body and the name of each animal",
+            )
+        return [(name, values, organs.bodies == numbers[name]) for name, values in stated.items()]
+    volume = image.numpy() if len(image.shape) == 3 else image.numpy().mean(axis=0)
+    labels = separate_bodies(volume > _body_threshold(volume), image.geometry.spacing, expected=len(stated))
+    return [(name, values, labels == k) for k, (name, values) in enumerate(stated.items(), start=1)]
+
+
+def _body_threshold(volume: NDArray[Any]) -> float:
+    """A tenth of the 99th percentile: above the air's noise, below the tissue's background."""
+    return float(np.percentile(volume, 99)) / 10
+
+
+def _inside(region: Region, image: Image, body: NDArray[np.bool_]) -> Region:
+    """The lesions of a region that lie in one body; other roles as they are."""
+    numbers = [n for n in region.names if region.role(n) == "lesion"]
+    if not numbers:
+        return region
+    assert image.geometry is not None
+    labels = np.where(body, region.on(image.geometry, only=None), 0).astype(np.int32)
+    here = {n: region.name(n) for n in region.names if (labels == n).any()}
+    data = Image(labels, unit="1", geometry=image.geometry)
+    return Region(region.id, "labels", here, data, method=region.method, roles=dict(region.roles))
+
+
+def _merged(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    if unknown := set(options) - set(DEFAULTS):
+        raise UsageError(
+            "The PET lens has no such step", field=", ".join(sorted(unknown)), expected=", ".join(DEFAULTS)
+        )
+    merged: dict[str, dict[str, Any]] = {}
+    for step, defaults in DEFAULTS.items():
+        given = dict(options.get(step) or {})
+        if step in _KNOWN and (unknown := set(given) - _KNOWN[step]):
+            raise UsageError(
+                f"The step {step!r} has no such parameter",
+                field=", ".join(sorted(unknown)),
+                expected=", ".join(sorted(_KNOWN[step])),
+            )
+        merged[step] = {**defaults, **given}
+    if merged["segment"]["rule"] not in RULES:
+        raise UsageError(
+            "There is no such segmentation rule",
+            field="segment.rule",
+            found=merged["segment"]["rule"],
+            expected=", ".join(RULES),
+        )
+    return merged
+
+
+def _missing(pet: Acquisition) -> list[Problem]:
+    """What SUV needs and the file does not say, each with what it is needed for."""
+    if pet.image.unit in ("g/mL", "cm2/mL"):
+        return []
+    try:
+        uptake(pet, "bw")
+    except TimelensError:
+        pass
+    else:
+        return []
+    return [
+        Problem(f"{name} is not known", file=pet.where, field=name, expected=why, mend=f"write {name} in study.yaml")
+        for name, why in _NEEDED.items()
+        if getattr(pet, name) is None
+    ]
+
+
+def _uncorrected(acquisition: Acquisition) -> bool:
+    """Whether a DICOM series says that it is not corrected for attenuation."""
+    corrected = acquisition.header[0].get("CorrectedImage") if acquisition.header else None
+    return corrected is not None and "ATTN" not in corrected
+
+
+def _is_fdg(pet: Acquisition) -> bool:
+    agent = (pet.agent or "").lower()
+    return "fdg" in agent or "fluorodeoxyglucose" in agent or "fludeoxyglucose" in agent
+
+
+def _animal(pet: Acquisition, facts: Mapping[str, Any]) -> bool:
+    """Whether the subject is an animal: by its species, else by a weight below 2 kg."""
+    if pet.species:
+        return pet.species.lower() not in ("human", "homo sapiens")
+    return facts["weight_g"] is not None and facts["weight_g"] < 2000
