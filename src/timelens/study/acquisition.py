@@ -1,8 +1,8 @@
 """Acquisition: one scan of one subject, with all that quantification needs to know about it.
 
-What a file does not say is None. The quantity that needs it asks with :meth:`Acquisition.require`, which names the file,
-the field and the mend. A reader fills in what the file says and nothing else; a value the user states in ``study.yaml``
-is set with :meth:`Acquisition.stated` and stays visible as such in the provenance.
+What a file does not say is None. The quantity that needs it asks with :meth:`Acquisition.require`, which names the
+file, the field and the mend. A reader fills in what the file says and nothing else; a value the user states in
+``study.yaml`` is set with :meth:`Acquisition.stated` and stays visible as such in the provenance.
 """
 
 from __future__ import annotations

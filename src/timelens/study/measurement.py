@@ -15,7 +15,7 @@ from timelens.study.provenance import identifier
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "Measurement", "UncertaintyKind", "to_frame"]
+__all__ = ["COLUMNS", "NUMBERS", "Measurement", "UncertaintyKind", "from_dict", "to_frame"]
 
 UncertaintyKind = Literal["standard_error", "interval", "repeatability", "none"]
 
@@ -50,6 +50,14 @@ class Measurement:
         Id of the row that this one corrects.
     run
         Id of the run that made it.
+
+    Raises
+    ------
+    UnitError
+        If the unit is not the one of the quantity.
+    UsageError
+        If the quantity is unknown, a number is infinite, NaN stands without a reason, or uncertainty, interval or level
+        cannot be what they claim.
     """
 
     quantity: str
@@ -89,8 +97,31 @@ class Measurement:
             raise UsageError(
                 "Unknown kind of uncertainty", found=self.uncertainty_kind, expected=get_args(UncertaintyKind)
             )
+        for name in NUMBERS:  # plain floats, so that the same number gives the same identifier
+            object.__setattr__(self, name, float(getattr(self, name)))
+        if self.n is not None:
+            object.__setattr__(self, "n", int(self.n))
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        for name in NUMBERS:
+            if math.isinf(getattr(self, name)):
+                raise UsageError(
+                    f"{self.quantity} is infinite",
+                    field=name,
+                    found=getattr(self, name),
+                    expected="a number, or NaN with a reason",
+                )
         if math.isnan(self.value) and not self.reason:
             raise UsageError(f"{self.quantity} is NaN without a reason", field="reason")
+        if self.uncertainty < 0:
+            raise UsageError("An uncertainty is not negative", field="uncertainty", found=self.uncertainty)
+        if self.lower > self.upper:
+            raise UsageError("The interval ends before it begins", field="lower", found=f"{self.lower} to {self.upper}")
+        if not math.isnan(self.level) and not 0 < self.level < 1:
+            raise UsageError(
+                "The level of an interval lies between 0 and 1", field="level", found=self.level, expected="0.95"
+            )
 
     @property
     def id(self) -> str:
@@ -108,18 +139,27 @@ class Measurement:
         return replace(self, **empty)
 
 
+#: Fields that hold real numbers; NaN is "not known".
+NUMBERS: tuple[str, ...] = ("value", "uncertainty", "lower", "upper", "level", "time_s")
+
 #: Columns of ``measurements.csv`` in their stable order.
 COLUMNS: tuple[str, ...] = (
-    "id", "subject", "session", "acquisition", "modality", "agent", "target", "component", "region", "quantity", "value",
-    "unit", "uncertainty", "uncertainty_kind", "lower", "upper", "level", "n", "time_s", "method", "method_version",
-    "flags", "reason", "supersedes", "run",
+    "id", "subject", "session", "acquisition", "modality", "agent", "target", "component", "region", "quantity",
+    "value", "unit", "uncertainty", "uncertainty_kind", "lower", "upper", "level", "n", "time_s", "method",
+    "method_version", "flags", "reason", "supersedes", "run",
 )  # fmt: skip
 assert set(COLUMNS) == {"id", *(f.name for f in fields(Measurement))}
 
 
 def from_dict(record: Mapping[str, Any]) -> Measurement:
-    """A measurement from a row as :meth:`Measurement.as_dict` gives it."""
-    return Measurement(**{k: v for k, v in record.items() if k != "id"})
+    """A measurement from a row as :meth:`Measurement.as_dict` gives it; None stands for NaN and for empty text."""
+    known: dict[str, Any] = {name: record[name] for name in COLUMNS if name != "id" and name in record}
+    for name, value in known.items():
+        if name == "n":
+            known[name] = None if value is None or value != value else int(value)
+        elif value is None:
+            known[name] = math.nan if name in NUMBERS else ""
+    return Measurement(**known)
 
 
 def to_frame(measurements: Iterable[Measurement]) -> pd.DataFrame:

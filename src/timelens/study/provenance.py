@@ -18,7 +18,7 @@ from typing import Any
 import timelens
 from timelens.errors import UsageError
 
-__all__ = ["Run", "SourceFile", "hash_file", "identifier", "software_versions"]
+__all__ = ["Run", "SourceFile", "hash_file", "identifier", "plain_json", "software_versions"]
 
 _CHUNK = 1 << 20
 
@@ -38,8 +38,18 @@ def identifier(*parts: Any) -> str:
     >>> identifier("sub-001", 1) == identifier("sub-001", 1)
     True
     """
-    text = json.dumps(parts, sort_keys=True, default=_plain, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(plain_json(parts).encode()).hexdigest()[:16]
+
+
+def plain_json(value: Any) -> str:
+    """The one text for a value: sorted keys, no spaces; arrays as lists, paths as text, date-times in ISO 8601.
+
+    Raises
+    ------
+    UsageError
+        If the value holds anything but plain values.
+    """
+    return json.dumps(value, sort_keys=True, default=_plain, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:
