@@ -138,7 +138,7 @@ def average_count_rate_time(duration_s: ArrayLike, half_life_s: ArrayLike) -> Fl
     x = _decay_per_frame(duration_s, half_life_s)
     safe = np.where(x > _SERIES_BELOW, x, 1.0)
     exact = np.log(safe / -np.expm1(-safe))
-    series = x / 2 - x**2 / 24
+    series = x / 2 - x**2 / 24 + x**4 / 2880
     return np.asarray(np.where(x > _SERIES_BELOW, exact, series) / decay_constant(half_life_s))[()]
 
 

@@ -83,22 +83,7 @@ def suv_factors(
     ----------
     QIBA Profile: FDG-PET/CT as an Imaging Biomarker Measuring Response to Cancer Therapy, v1.13, RSNA 2016, appendix G.
     """
-    if kind not in get_args(UptakeKind):
-        raise UsageError(
-            f"There is no uptake of kind {kind!r}", field="kind", found=kind, expected=", ".join(get_args(UptakeKind))
-        )
-    if not header.instances:
-        raise MissingFieldError("A PET series without images has no SUV", file=header.source, field="instances")
-    given = overrides or SuvOverrides()
-    changed, used = apply_overrides(header, given)
-    case = Case(changed, header, kind, given, density_g_per_ml, nuclide_half_life_s, used)
-    try:
-        result = _by_units(case)
-    except DataError as error:
-        raise error.at(file=header.source) from None
-    if given.cross_calibration is not None:
-        result = replace(result, factors=result.factors * given.cross_calibration)
-    return result
+    return _factors(header, header, kind, overrides or SuvOverrides(), nuclide_half_life_s, density_g_per_ml)
 
 
 def suv_factors_by_subject(
@@ -126,19 +111,39 @@ def suv_factors_by_subject(
         A subject lacks its dose (or syringe readings), or its weight where the kind needs one.
     """
     results = {}
+    nobody = replace(header, dose_bq=None, weight_kg=None, height_m=None, sex=None)
     for name, own in subjects.items():
         if own.dose_bq is None and own.syringe is None and not kind.startswith("bqml"):
             raise _missing_of(name, "dose_bq", "the net injected activity in Bq")
         if own.weight_kg is None and kind in ("bw", "lbm_james", "lbm_james128", "lbm_janma", "bsa"):
             raise _missing_of(name, "weight_kg", "the weight in kg")
-        results[name] = suv_factors(
-            header,
-            kind,
-            overrides=own,
-            nuclide_half_life_s=nuclide_half_life_s,
-            density_g_per_ml=density_g_per_ml,
-        )
+        results[name] = _factors(nobody, header, kind, own, nuclide_half_life_s, density_g_per_ml)
     return results
+
+
+def _factors(
+    header: PetSeriesHeader,
+    scanner: PetSeriesHeader,
+    kind: UptakeKind,
+    given: SuvOverrides,
+    nuclide_half_life_s: float | None,
+    density_g_per_ml: float,
+) -> SuvResult:
+    if kind not in get_args(UptakeKind):
+        raise UsageError(
+            f"There is no uptake of kind {kind!r}", field="kind", found=kind, expected=", ".join(get_args(UptakeKind))
+        )
+    if not header.instances:
+        raise MissingFieldError("A PET series without images has no SUV", file=header.source, field="instances")
+    changed, used = apply_overrides(header, given)
+    case = Case(changed, scanner, kind, given, density_g_per_ml, nuclide_half_life_s, used)
+    try:
+        result = _by_units(case)
+    except DataError as error:
+        raise error.at(file=header.source) from None
+    if given.cross_calibration is not None:
+        result = replace(result, factors=result.factors * given.cross_calibration)
+    return result
 
 
 def _missing_of(name: str, field: str, expected: str) -> MissingFieldError:
