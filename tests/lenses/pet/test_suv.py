@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from timelens.errors import DataError, MissingFieldError, PlausibilityWarning, UsageError
 from timelens.lenses.pet.suv import suv_factors, suv_factors_by_subject
-from timelens.lenses.pet.suv_header import header_from_records
+from timelens.lenses.pet.suv_header import PetSeriesHeader, header_from_records
 from timelens.lenses.pet.suv_overrides import SuvOverrides, SyringeAssay
 
 T, WEIGHT, DOSE = 6586.2, 70.0, 300e6
@@ -428,6 +428,15 @@ def test_percent_injected_and_concentrations():
     ]  # fmt: skip
 
 
+def test_the_density_is_recorded_as_default_or_as_given():
+    header = header_from_records(records())
+    plain, denser = (suv_factors(header, "pct_id_g", density_g_per_ml=d).audit for d in (1.0, 1.04))
+    assert "tissue density 1 g/mL" in plain.defaults
+    assert plain.overrides == ()
+    assert not any("density" in text for text in denser.defaults)
+    assert [(t.keyword, t.value) for t in denser.overrides] == [("tissue density", "1.04 g/mL")]
+
+
 def test_a_concentration_needs_neither_dose_nor_weight():
     header = header_from_records(records(RadionuclideTotalDose=None, PatientWeight=None))
     assert suv_factors(header, "bqml_injection").factor == pytest.approx(math.exp(math.log(2) * 3600 / T), rel=1e-11)
@@ -545,3 +554,16 @@ def test_one_image_without_frame_time_sends_all_to_the_acquisition_time():
     del second["FrameReferenceTime"]
     result = suv_factors(header_from_records([first, second]))
     np.testing.assert_allclose(result.factors, bw(4500), rtol=1e-11)
+
+
+def test_a_header_without_images_is_refused():
+    with pytest.raises(MissingFieldError, match="without images"):
+        suv_factors(PetSeriesHeader(units="BQML"))
+
+
+def test_animals_that_share_a_scan_of_stored_suv_are_rescaled_from_what_the_scanner_used():
+    # The scanner took 40 g and 10 MBq for the whole bed.
+    header = header_from_records(records(Units="GML", PatientWeight=0.040, RadionuclideTotalDose=10e6))
+    own = {"left": SuvOverrides(dose_bq=5e6, weight_kg=0.020), "right": SuvOverrides(dose_bq=4e6, weight_kg=0.024)}
+    results = suv_factors_by_subject(header, own)
+    assert {name: r.factor for name, r in results.items()} == pytest.approx({"left": 1.0, "right": 1.5}, rel=1e-12)

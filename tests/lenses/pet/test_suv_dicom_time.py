@@ -47,6 +47,12 @@ def test_what_is_no_date(text):
         parse_date(text)
 
 
+def test_python_objects_pass():
+    moment = dt.datetime(2024, 3, 5, 10, 15, 30, 500000)
+    assert parse_date(moment) == parse_date(moment.date()) == dt.date(2024, 3, 5)
+    assert parse_time(moment) == parse_time(moment.time()) == 36930.5
+
+
 def test_time_zones_need_the_zone_of_the_series():
     notes: list[str] = []
     assert str(parse_datetime("20240305233000+0000", zone_s=3600.0, notes=notes)) == "2024-03-06 00:30:00"

@@ -14,6 +14,7 @@ from timelens.engines.uptake.body import (
     lean_body_mass_janmahasatian,
 )
 from timelens.engines.uptake.normalise import (
+    TISSUE_DENSITY_G_PER_ML,
     glucose_factor,
     percent_injected_per_gram,
     percent_injected_per_ml,
@@ -30,6 +31,7 @@ from timelens.engines.uptake.plausibility import (
 )
 
 __all__ = [
+    "TISSUE_DENSITY_G_PER_ML",
     "BodySizeKind",
     "Sex",
     "body_size",

@@ -7,7 +7,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from timelens.errors import DataError
 
-__all__ = ["glucose_factor", "percent_injected_per_gram", "percent_injected_per_ml", "suv_factor"]
+__all__ = [
+    "TISSUE_DENSITY_G_PER_ML",
+    "glucose_factor",
+    "percent_injected_per_gram",
+    "percent_injected_per_ml",
+    "suv_factor",
+]
 
 Floats = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from timelens.engines.uptake import check_activity, raise_or_warn
+from timelens.engines.uptake import TISSUE_DENSITY_G_PER_ML, check_activity, raise_or_warn
 from timelens.errors import DataError, MissingFieldError, Problem, UsageError
 from timelens.lenses.pet.suv_audit import Alternative, SuvAudit, SuvResult, TagUsed
 from timelens.lenses.pet.suv_decay import ImageDecay, image_decay, injected_activity, percent_change
@@ -41,7 +41,7 @@ def suv_factors(
     *,
     overrides: SuvOverrides | None = None,
     nuclide_half_life_s: float | None = None,
-    density_g_per_ml: float = 1.0,
+    density_g_per_ml: float = TISSUE_DENSITY_G_PER_ML,
 ) -> SuvResult:
     """Factors that turn the rescaled values of a PET series into uptake.
 
@@ -92,7 +92,7 @@ def suv_factors_by_subject(
     kind: UptakeKind = "bw",
     *,
     nuclide_half_life_s: float | None = None,
-    density_g_per_ml: float = 1.0,
+    density_g_per_ml: float = TISSUE_DENSITY_G_PER_ML,
 ) -> dict[str, SuvResult]:
     """Factors for several animals in one bed, each with its own activity and weight.
 
@@ -233,6 +233,8 @@ def _activity_factors(case: Case, scale: NDArray[np.float64], branch: str) -> tu
     else:
         activity, assumed = injected_activity(case, decay)
         defaults = (*defaults, *assumed)
+        if kind == "pct_id_g" and case.density_g_per_ml == TISSUE_DENSITY_G_PER_ML:
+            defaults = (*defaults, f"tissue density {TISSUE_DENSITY_G_PER_ML:g} g/mL")
         problems = (*check_activity(activity, weight_kg=header.weight_kg, species=header.species), *problems)
         if given.dose_bq is None and given.syringe is None:
             tags.append(TagUsed("RadionuclideTotalDose", "(0018,1074)", f"{activity} Bq"))

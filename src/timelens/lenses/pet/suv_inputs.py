@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from timelens.engines.uptake import (
+    TISSUE_DENSITY_G_PER_ML,
     BodySizeKind,
     body_size,
     check_height,
@@ -187,10 +188,15 @@ def numerator(case: Case) -> tuple[float, tuple[Problem, ...], list[TagUsed]]:
     if case.kind == "pct_id_g":
         if not case.density_g_per_ml > 0:
             raise UsageError("A density must be positive", field="density_g_per_ml", found=case.density_g_per_ml)
-        return 100.0 / case.density_g_per_ml, (), [TagUsed("density", "", f"{case.density_g_per_ml:g} g/mL", "user")]
+        given = [] if case.density_g_per_ml == TISSUE_DENSITY_G_PER_ML else [_density_tag(case)]
+        return 100.0 / case.density_g_per_ml, (), given
     kind = cast(BodySizeKind, case.kind)
     problems = check_body(case.header, kind)
     return size_of(case.header, kind), problems, body_tags(case.header, given=case.overrides)
+
+
+def _density_tag(case: Case) -> TagUsed:
+    return TagUsed("tissue density", "", f"{case.density_g_per_ml:g} g/mL", "user")
 
 
 def size_of(header: PetSeriesHeader, kind: BodySizeKind) -> float:
