@@ -1,0 +1,45 @@
+"""Pictures of images, curves and courses over time, made without a screen and safe in threads.
+
+Names are loaded on first use: matplotlib is imported only when a picture is drawn.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_WHERE = {
+    "TrendPoint": "trend",
+    "histogram_figure": "histogram",
+    "mip_figure": "volume",
+    "png_bytes": "canvas",
+    "region_colour": "palette",
+    "slices_figure": "volume",
+    "trend_figure": "trend",
+    "unit_text": "text",
+    "waterfall_figure": "trend",
+    "write_png": "canvas",
+}
+__all__ = sorted(_WHERE)
+
+if TYPE_CHECKING:
+    from timelens.figures.canvas import png_bytes as png_bytes
+    from timelens.figures.canvas import write_png as write_png
+    from timelens.figures.histogram import histogram_figure as histogram_figure
+    from timelens.figures.palette import region_colour as region_colour
+    from timelens.figures.text import unit_text as unit_text
+    from timelens.figures.trend import TrendPoint as TrendPoint
+    from timelens.figures.trend import trend_figure as trend_figure
+    from timelens.figures.trend import waterfall_figure as waterfall_figure
+    from timelens.figures.volume import mip_figure as mip_figure
+    from timelens.figures.volume import slices_figure as slices_figure
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(f"timelens.figures.{_WHERE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
