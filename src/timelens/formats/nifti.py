@@ -386,9 +386,10 @@ def _write_image(image: Image, path: str | Path) -> None:
     made.set_sform(affine, code=1)
     if image.geometry.is_orthogonal:
         made.set_qform(affine, code=1)
-    made.header.set_xyzt_units("mm", "sec")
-    if stored.ndim == 4:
-        made.header["pixdim"][4] = float(image.frames.duration[0]) if image.frames is not None else 0.0
+    # NIfTI knows frames of equal length only; the sidecar has them all. Without timing the unit stays unknown.
+    made.header.set_xyzt_units("mm", "sec" if image.frames is not None else "unknown")
+    if stored.ndim > 3:
+        made.header["pixdim"][4] = image.frames.duration[0] if image.frames is not None else 0.0
     packed = made.to_bytes()
     sidecar.write_text(gzip.compress(packed, 6, mtime=0) if place.name.endswith(".gz") else packed, place)
 

@@ -9,7 +9,6 @@ never read.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -146,6 +145,11 @@ def beside(path: str | Path) -> Path:
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
+def _finite(value: object) -> bool:
+    # A JSON integer may be too long for a float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
 class _Fields:
     """Typed access to a JSON object, with errors that name file and field."""
 
@@ -166,7 +170,7 @@ class _Fields:
         value = self.data.get(key)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if not _finite(value):
             raise self.wrong(key, "a finite number")
         return float(value)
 
@@ -196,7 +200,7 @@ class _Fields:
         value = self.data.get(key)
         if value is None:
             return None
-        if not isinstance(value, list) or any(isinstance(v, bool) or not isinstance(v, int | float) for v in value):
+        if not isinstance(value, list) or not all(map(_finite, value)):
             raise self.wrong(key, "a list of numbers")
         return np.asarray(value, float)
 
@@ -305,7 +309,10 @@ def _times(said: _Fields, block: _Fields, problems: list[Problem]) -> dict[str, 
         key = relative.get(name, "")
         offset = said.seconds(key) if key else None
         if zero is not None and offset is not None:
-            from_zero = zero + timedelta(seconds=offset)
+            try:
+                from_zero = zero + timedelta(seconds=offset)
+            except OverflowError:
+                raise said.wrong(key, "a time within the calendar") from None
             if moment is not None and abs(from_zero - moment) > _CLOCK_TOLERANCE:
                 raise _contradiction(said.file, key, from_zero.isoformat(), f"timelens.{name} {moment.isoformat()}")
             moment = from_zero
@@ -381,7 +388,7 @@ def _with_unit(said: _Fields, key: str, target: str, *unit_keys: str) -> float |
             mend=f"add {unit_keys[0]} to the sidecar",
         )
     try:
-        return value * units.conversion_factor(unit_code(text), target)
+        return value * units.conversion_factor(unit_code(text, field=unit_keys[0]), target)
     except UnitError as error:
         raise error.at(file=said.file, field=unit_keys[0]) from None
 
