@@ -7,7 +7,6 @@ over voxels counts as a little more blur (an edge of h adds h^2 / 12 to the vari
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +17,7 @@ from scipy.special import erf
 from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA, sphere_recovery_centre
 from timelens.errors import DataError
 from timelens.knowledge import quantities
+from timelens.study.geometry import Geometry
 from timelens.tumor.digital_patient import DigitalPatient, Shape
 
 __all__ = [
@@ -147,9 +147,7 @@ def overlap_share(radius: float, other: float, distance: float) -> float:
     return float(lens / (12 * distance) / (4 / 3 * np.pi * other**3))
 
 
-def blurred_lesion(
-    patient: DigitalPatient, lesion: Shape, *, fwhm_mm: float, spacing: Sequence[float]
-) -> BlurredSphere:
+def blurred_lesion(patient: DigitalPatient, lesion: Shape, *, fwhm_mm: float, geometry: Geometry) -> BlurredSphere:
     """A lesion of a patient as a scanner of that resolution and voxel size shows it.
 
     Raises
@@ -160,7 +158,7 @@ def blurred_lesion(
     radius = lesion.semi_axes[0]
     if lesion.cylinder or set(lesion.semi_axes) != {radius}:
         raise DataError("Closed forms hold for spheres", field=lesion.name, found=lesion.semi_axes)
-    width = float(np.sqrt(fwhm_mm**2 + FWHM_PER_SIGMA**2 * np.mean(np.square(spacing)) / 12))
+    width = float(np.sqrt(fwhm_mm**2 + FWHM_PER_SIGMA**2 * np.mean(np.square(geometry.spacing)) / 12))
     # A golden spiral spreads points evenly over a sphere.
     k = np.arange(500)
     height, turn = 1 - (2 * k + 1) / len(k), np.pi * (1 + np.sqrt(5)) * k
@@ -179,7 +177,7 @@ def blurred_lesion(
 
 
 def lesion_truth(
-    patient: DigitalPatient, lesion: Shape, rule: Rule, *, fwhm_mm: float, spacing: Sequence[float]
+    patient: DigitalPatient, lesion: Shape, rule: Rule, *, fwhm_mm: float, geometry: Geometry
 ) -> list[Truth]:
     """What is true of one lesion; nothing where it does not count under the rule.
 
@@ -191,19 +189,22 @@ def lesion_truth(
         How it is outlined.
     fwhm_mm
         Resolution of the scanner.
-    spacing
-        Voxel edges (z, y, x) in mm.
+    geometry
+        Grid of the image.
     """
-    sphere = blurred_lesion(patient, lesion, fwhm_mm=fwhm_mm, spacing=spacing)
+    sphere = blurred_lesion(patient, lesion, fwhm_mm=fwhm_mm, geometry=geometry)
     radius = sphere.radius_mm if rule.threshold is None else sphere.radius_at(rule.threshold)
     seen_ml = 4e-3 / 3 * np.pi * radius**3
     if not seen_ml >= rule.min_volume_ml:
         return []
     mean, volume = sphere.mean_within(radius), lesion.volume_ml
+    # The profile falls from the centre on: the voxel nearest to it holds the maximum.
+    nearest = geometry.to_mm(np.rint(geometry.to_index(lesion.centre)))
+    highest = float(sphere.profile(np.linalg.norm(nearest - np.array(lesion.centre))))
     contrast = lesion.suv - sphere.background
     ideal_peak = sphere.background + contrast * overlap_share(sphere.radius_mm, PEAK_RADIUS_MM, 0.0)
     values = {
-        "suv_max": (lesion.suv, float(sphere.profile(0.0))),
+        "suv_max": (lesion.suv, highest),
         "suv_mean": (lesion.suv, mean),
         "suv_peak": (ideal_peak, sphere.mean_within(PEAK_RADIUS_MM)),
         "mtv": (volume, seen_ml),
@@ -216,9 +217,9 @@ def lesion_truth(
     ]
 
 
-def patient_truth(patient: DigitalPatient, rule: Rule, *, fwhm_mm: float, spacing: Sequence[float]) -> list[Truth]:
+def patient_truth(patient: DigitalPatient, rule: Rule, *, fwhm_mm: float, geometry: Geometry) -> list[Truth]:
     """What is true of every lesion that counts, and of the patient; the patient's rows come last."""
-    found = [lesion_truth(patient, s, rule, fwhm_mm=fwhm_mm, spacing=spacing) for s in patient.lesions]
+    found = [lesion_truth(patient, s, rule, fwhm_mm=fwhm_mm, geometry=geometry) for s in patient.lesions]
     found = [rows for rows in found if rows]
     rows = [row for group in found for row in group]
     whole = [Truth("lesion_count", "{lesions}", "all lesions", len(found), len(found))]

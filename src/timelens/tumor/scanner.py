@@ -12,8 +12,13 @@ from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA
 from timelens.errors import GeometryError
 from timelens.study.geometry import Geometry
 from timelens.study.image import Image
+from timelens.tumor.digital_patient import DigitalPatient
+from timelens.tumor.paint import suv_image
 
-__all__ = ["activity_image", "add_noise", "scanner_view"]
+__all__ = ["activity_image", "add_noise", "scanner_image", "scanner_view"]
+
+#: The blur of a lesion is followed this many resolutions (FWHM) beyond its edge.
+_REACH = 2.0
 
 
 def scanner_view(image: Image, fwhm_mm: float) -> Image:
@@ -22,6 +27,44 @@ def scanner_view(image: Image, fwhm_mm: float) -> Image:
     sigma = fwhm_mm / FWHM_PER_SIGMA / np.array(geometry.spacing)
     blurred = gaussian_filter(image.numpy().astype(np.float32), sigma, mode="nearest", truncate=5.0)
     return Image(blurred, unit=image.unit, geometry=geometry, quantity=image.quantity)
+
+
+def scanner_image(patient: DigitalPatient, geometry: Geometry, *, fwhm_mm: float, finer: int = 4) -> Image:
+    """What a noise-free scanner of that resolution shows of a patient, in g/mL.
+
+    Blurring voxel means folds the detail that was lost between the voxels back into the image; so the surroundings of
+    each lesion are painted and blurred on a finer grid, and only then averaged over the voxels.
+
+    Parameters
+    ----------
+    patient, geometry
+        The patient, and a grid along the axes of the body.
+    fwhm_mm
+        Resolution.
+    finer
+        Fine voxels along each edge of a voxel around lesions.
+    """
+    whole = scanner_view(suv_image(patient, geometry), fwhm_mm)
+    values = whole.numpy()
+    spacing = np.array(geometry.spacing)
+    margin = np.ceil(_REACH * fwhm_mm / spacing).astype(int)
+    for shape in patient.lesions:
+        middle = geometry.to_index(shape.centre)
+        reach = np.array(shape.semi_axes)[::-1] / spacing + margin
+        first = np.maximum(np.floor(middle - reach), 0).astype(int)
+        last = np.minimum(np.ceil(middle + reach) + 1, geometry.shape).astype(int)
+        if (first >= last).any():
+            continue
+        affine = geometry.affine.copy()
+        affine[:3, :3] /= finer
+        affine[:3, 3] = geometry.to_mm(first - margin - 0.5 + 0.5 / finer)
+        n = last - first + 2 * margin
+        fine = Geometry((int(n[0]) * finer, int(n[1]) * finer, int(n[2]) * finer), affine, geometry.frame)
+        blurred = scanner_view(suv_image(patient, fine), fwhm_mm).numpy()
+        means = blurred.reshape(n[0], finer, n[1], finer, n[2], finer).mean(axis=(1, 3, 5))
+        inner = means[tuple(slice(m, -m) for m in margin)]
+        values[tuple(slice(a, b) for a, b in zip(first, last, strict=True))] = inner
+    return whole
 
 
 def add_noise(
