@@ -226,7 +226,8 @@ def separate_bodies(
     """Label the bodies in one bed, as when several animals are scanned together.
 
     Bodies are 26-connected components of at least ``min_volume_ml``, labelled 1, 2, ... by the position of their
-    centre: along x, then y, then z, where centres closer than half a body's width count as level.
+    centre as one reads: along x, then row by row along y, then along z. Centres closer than half a body's width count
+    as level.
 
     Parameters
     ----------
@@ -253,7 +254,7 @@ def separate_bodies(
     centres = found.centroids() * np.asarray(spacing, dtype=np.float64)
     half_widths = np.median((found.upper - found.lower) * np.asarray(spacing), axis=0) / 2
     levels = [_levels(centres[:, axis], half_widths[axis]) for axis in range(3)]
-    order = np.lexsort((levels[0], levels[1], levels[2]))
+    order = np.lexsort((levels[2], levels[1], levels[0]))
     return found.select(order, labels=np.arange(1, len(order) + 1)).paint()
 
 

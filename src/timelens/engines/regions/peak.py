@@ -63,8 +63,9 @@ def _sphere(spacing: tuple[float, float, float], weighting: str, radius: float) 
 
 
 def _shares(axes: list[npt.NDArray[np.float64]], edges: npt.NDArray[np.float64], radius: float) -> FloatArray:
-    """Share of each voxel inside the sphere: exact along x, midpoints of a 24 x 24 grid across z and y."""
-    steps = (np.arange(24) + 0.5) / 24 - 0.5
+    """Share of each voxel inside the sphere: exact along x, midpoints of a fine grid across z and y."""
+    number = max(24, int(np.ceil(32 * edges.max() / radius)))
+    steps = (np.arange(number) + 0.5) / number - 0.5
     z = axes[0][:, None, None, None] + steps[:, None] * edges[0]
     y = axes[1][:, None, None] + steps * edges[1]
     half_chord = np.sqrt(np.maximum(radius**2 - z**2 - y**2, 0.0))
@@ -72,7 +73,11 @@ def _shares(axes: list[npt.NDArray[np.float64]], edges: npt.NDArray[np.float64],
     low = (axes[2] - edges[2] / 2)[:, None]
     high = low + edges[2]
     inside = np.minimum(high, lines) - np.maximum(low, -lines)
-    return np.asarray(np.maximum(inside, 0.0).mean(axis=-1) / edges[2])
+    shares = np.maximum(inside, 0.0).mean(axis=-1) / edges[2]
+    for axis in range(3):
+        # Rounding must not tell a row from its mirror image, which share their weights.
+        shares = (shares + np.flip(shares, axis)) / 2
+    return np.asarray(np.minimum(shares, 1.0))
 
 
 def sphere_weights(

@@ -97,7 +97,8 @@ def gradient_watershed(
     In the box around each candidate, contrast is scaled from 0 (median of the box's faces) to 1 (the candidate's
     maximum). Water rises from two markers, the voxels above ``inner`` that are connected with the maximum, and those
     below ``outer`` together with all other candidates; they meet on the ridge of the gradient (Geets et al.,
-    Eur J Nucl Med Mol Imaging 2007, doi:10.1007/s00259-006-0363-4).
+    Eur J Nucl Med Mol Imaging 2007, doi:10.1007/s00259-006-0363-4). The steepest edge of a sphere of radius R blurred
+    with standard deviation s lies about s^2 / R inside its border: small lesions come out too small.
 
     Parameters
     ----------

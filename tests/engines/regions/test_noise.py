@@ -1,0 +1,55 @@
+"""Standard error of a mean under correlated noise, against the spread over many noise images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from timelens.engines.regions.noise import correlation_length, mean_standard_error
+from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA
+from timelens.errors import DataError
+
+
+def test_white_noise_has_no_length_and_the_plain_error(rng):
+    image = rng.normal(5, 2, (30, 30, 30))
+    sd, widths = correlation_length(image, np.ones(image.shape), (2, 2, 2))
+    assert sd == pytest.approx(2, rel=0.03)
+    # Chance correlation of neighbours, below 0.03 here, counts as a width of at most 1.3 voxels.
+    assert np.all(widths < 2.6)
+    assert mean_standard_error(np.ones((5, 5, 5)), (2, 2, 2), 2.0, (0, 0, 0)) == pytest.approx(2 / np.sqrt(125))
+
+
+def test_the_width_of_smoothed_noise_is_found(rng):
+    spacing = np.array([3.0, 2.0, 2.0])
+    smooth = np.array([6.0, 7.0, 8.0]) / FWHM_PER_SIGMA / spacing
+    image = gaussian_filter(rng.normal(0, 1, (60, 80, 80)), smooth, mode="wrap")
+    _, widths = correlation_length(image, np.ones(image.shape), spacing)
+    np.testing.assert_allclose(widths, [6.0, 7.0, 8.0], rtol=0.05)
+
+
+def test_the_error_is_the_spread_over_many_images(rng, ball):
+    mask = ball(16, spacing=(2, 2, 2)) > 0
+    sigma = 6.0 / FWHM_PER_SIGMA / 2
+    images = gaussian_filter(rng.normal(0, 1, (2000, *mask.shape)), (0, sigma, sigma, sigma), mode="wrap")
+    means = images[:, mask].mean(axis=1)
+    predicted = mean_standard_error(mask, (2, 2, 2), float(images.std()), (6.0, 6.0, 6.0))
+    # 2,000 draws know a standard deviation to 1.6 %.
+    np.testing.assert_allclose(predicted, means.std(), rtol=0.06)
+    assert predicted > 3 * images.std() / np.sqrt(mask.sum())
+
+
+def test_an_estimate_needs_enough_finite_voxels(rng):
+    image = rng.normal(size=(10, 10, 10))
+    with pytest.raises(DataError, match=r"cannot be estimated.*27 voxels"):
+        correlation_length(image, np.pad(np.ones((3, 3, 3)), (0, 7)), (1, 1, 1))
+    image[0, 0, 0] = np.nan
+    with pytest.raises(DataError, match="not finite"):
+        correlation_length(image, np.ones(image.shape), (1, 1, 1))
+
+
+def test_degenerate_regions():
+    assert np.isnan(mean_standard_error(np.zeros((3, 3, 3)), (1, 1, 1), 1.0, (2, 2, 2)))
+    assert mean_standard_error(np.ones((1, 1, 1)), (1, 1, 1), 1.5, (9, 9, 9)) == 1.5
+    sd, widths = correlation_length(np.ones((6, 6, 6)), np.ones((6, 6, 6)), (1, 1, 1))
+    assert sd == 0 and widths.tolist() == [0, 0, 0]
