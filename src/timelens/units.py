@@ -88,6 +88,8 @@ _ATOMS: dict[str, tuple[float, dict[str, int], bool]] = {
     "Cel": (1.0, {"K": 1}, False),
 }
 _CELSIUS_OFFSET = 273.15
+#: The kind that mL/mL and mL/min/mL have and 1 and 1/min do not.
+_RATIO = "volume per volume"
 
 _TOKEN = re.compile(
     r"(?P<open>\()|(?P<close>\))|(?P<op>[./])|(?P<ten>10[*^](?P<tenexp>[+-]?\d+))"
@@ -161,16 +163,15 @@ def _parse_text(code: str) -> Unit:
         return Unit(code, 1.0, (("K", 1),), _CELSIUS_OFFSET)
     factor = 1.0
     exponents: dict[str, int] = {}
-    volumes = [0, 0]
+    volumes: list[int] = []
     for symbol, power in _terms(text):
         scale, parts = _atom(symbol, code)
         factor *= scale**power
         for name, exponent in parts.items():
             exponents[name] = exponents.get(name, 0) + exponent * power
-        if parts.get("m", 0) * power in (3, -3) and len(parts) == 1:
-            volumes[0 if parts["m"] * power > 0 else 1] += 1
-    if min(volumes):
-        exponents["volume per volume"] = exponents.get("volume per volume", 0) + min(volumes)
+        volumes += [sign for sign in (1, -1) if _is_volume(symbol, power, sign)]
+    if ratios := min(volumes.count(1), volumes.count(-1)):
+        exponents[_RATIO] = ratios * volumes[0]  # 1/mL.mL is the inverse of mL/mL
     return Unit(code, factor, tuple(sorted((n, e) for n, e in exponents.items() if e)))
 
 
@@ -187,6 +188,8 @@ def _terms(text: str) -> list[tuple[str, int]]:
             raise _unknown(text, text[position:])
         position = match.end()
         if match["op"]:
+            if expecting:
+                raise _unknown(text, text[match.start() :])
             sign = 1 if match["op"] == "." else -1
             expecting = True
         elif match["open"]:
@@ -241,21 +244,32 @@ def _atom(symbol: str, code: str) -> tuple[float, Mapping[str, int]]:
 
 
 _COMMON_SLIPS = {
-    "ml": "mL", "cc": "cm3", "sec": "s", "hr": "h", "hrs": "h", "mins": "min", "BQML": "Bq/mL", "Bq/ml": "Bq/mL",
-    "Bq/cc": "Bq/mL", "SUV": "g/mL", "HU": "[hnsf'U]", "mmHg": "mm[Hg]", "degC": "Cel", "C": "Cel", "μ": "u", "µm": "um",
-    "kBq/cc": "kBq/mL", "percent": "%", "unitless": "1", "arbitrary": "1", "ppm": "[ppm]", "M": "mol/L", "mM": "mmol/L",
-    "uM": "umol/L", "nM": "nmol/L", "°C": "Cel",
+    "BQML": "Bq/mL", "Bq/cc": "Bq/mL", "kBq/cc": "kBq/mL", "cc": "cm3", "sec": "s", "hr": "h", "hrs": "h",
+    "mins": "min", "SUV": "g/mL", "HU": "[hnsf'U]", "mmHg": "mm[Hg]", "degC": "Cel", "percent": "%", "unitless": "1",
+    "arbitrary": "1", "ppm": "[ppm]", "M": "mol/L", "mM": "mmol/L", "uM": "umol/L", "nM": "nmol/L", "°C": "Cel",
 }  # fmt: skip
+_SIGNS = str.maketrans({"²": "2", "³": "3", "^": None, "µ": "u", "μ": "u", "·": "."})
 
 
 def _unknown(code: str, part: str) -> UnitError:
-    hint = _COMMON_SLIPS.get(code) or _COMMON_SLIPS.get(part)
+    hint = _COMMON_SLIPS.get(code) or _COMMON_SLIPS.get(part) or _respelled(code)
     return UnitError(
         f"Unknown unit {code!r}" + (f" (at {part!r})" if part != code else ""),
         found=code,
         expected="a case-sensitive UCUM code, for example Bq/mL, g/mL, mm2/s, {cells}/mm2, 1",
         mend=f"write {hint!r}" if hint else "look the code up in UCUM; '1' stands for dimensionless",
     )
+
+
+def _respelled(code: str) -> str | None:
+    """The code with signs that UCUM does not have written in its way, if that makes it a unit (mm²/s is mm2/s)."""
+    attempt = code.translate(_SIGNS)
+    if attempt == code:
+        return None
+    try:
+        return _parse_text(attempt).code
+    except UnitError:
+        return None
 
 
 def _combine(left: Unit, right: Unit, sign: int) -> Unit:
@@ -268,22 +282,43 @@ def _combine(left: Unit, right: Unit, sign: int) -> Unit:
     for symbol, power in _terms(right.code):
         powers[symbol] = powers.get(symbol, 0) + sign * power
     powers.pop("1", None)
-    top = [_written(s, p) for s, p in powers.items() if p > 0]
-    bottom = [_written(s, -p) for s, p in powers.items() if p < 0]
-    code = ".".join(top) or "1"
-    for term in bottom:
-        code += "/" + term
     exponents = dict(left.exponents)
     for name, power in right.exponents:
         exponents[name] = exponents.get(name, 0) + sign * power
-    expected = tuple(sorted((n, e) for n, e in exponents.items() if e))
-    if _parse_text(code).exponents != expected:  # cancelling symbols would have lost a volume per volume
-        code = f"({left.code}).({right.code})" if sign > 0 else f"({left.code})/({right.code})"
-    return Unit(code, left.factor * right.factor**sign, expected)
+    code = _settled(powers, exponents.get(_RATIO, 0))
+    return Unit(code, left.factor * right.factor**sign, tuple(sorted((n, e) for n, e in exponents.items() if e)))
 
 
-def _written(symbol: str, power: int) -> str:
-    return symbol if power == 1 else ".".join([symbol] * power) if symbol[0] in "{1%" else f"{symbol}{power}"
+def _settled(powers: dict[str, int], ratios: int) -> str:
+    """The code of a product that holds so many volumes per volume.
+
+    Cancelling may have lost one (mL/min/mL times min), and bringing terms together may have made one that is none
+    (mL/min times 1/uL is 1000/min, as mL/min times 1/mL is 1/min).
+    """
+    code = _spelled(powers)
+    if dict(_parse_text(code).exponents).get(_RATIO, 0) == ratios:
+        return code
+    pairs = [[s for s, p in powers.items() if _is_volume(s, p, sign)] for sign in (1, -1)]
+    for above, below in zip(*pairs, strict=False):
+        factor = math.prod(_atom(symbol, symbol)[0] ** powers.pop(symbol) for symbol in (above, below))
+        if ten := round(math.log10(factor)):
+            powers[f"10*{ten}"] = powers.get(f"10*{ten}", 0) + 1
+    return _spelled(powers, ratios)
+
+
+def _is_volume(symbol: str, power: int, sign: int) -> bool:
+    parts = _atom(symbol, symbol)[1]
+    return len(parts) == 1 and parts.get("m", 0) * power == 3 * sign
+
+
+def _spelled(powers: Mapping[str, int], ratios: int = 0) -> str:
+    above = ["mL"] * ratios + [text for s, p in powers.items() if p > 0 for text in _written(s, p)]
+    below = [text for s, p in powers.items() if p < 0 for text in _written(s, -p)] + ["mL"] * ratios
+    return "1/mL.mL." * -ratios + (".".join(above) or "1") + "".join("/" + text for text in below)
+
+
+def _written(symbol: str, power: int) -> list[str]:
+    return [symbol] * power if symbol[0] in "{%0123456789" or power == 1 else [f"{symbol}{power}"]
 
 
 def require_same_kind(
