@@ -98,6 +98,7 @@ def acquire(
     dtype: DTypeLike,
     axes: Sequence[Axis] | None = None,
     geometry: Geometry | None = None,
+    oriented: bool = True,
     unit: str | None = None,
     file_unit: str | None = None,
     frames: FrameTiming | None = None,
@@ -118,6 +119,8 @@ def acquire(
         The image file.
     load, shape, dtype, axes, geometry
         The pixels, as in :class:`~timelens.study.Image`; the geometry as the file has it.
+    oriented
+        Whether the format holds orientation and position; without, the sidecar's stand.
     unit
         What the caller states.
     file_unit, frames
@@ -137,7 +140,7 @@ def acquire(
     about = dict(said.image)
     try:
         if geometry is not None:
-            geometry = said.place(geometry, file=path)
+            geometry = said.place(geometry, file=path, oriented=oriented)
         about["unit"] = resolve_unit(unit, about.get("unit"), file_unit, file=path)
         about["frames"] = about.get("frames") or frames
         if "decay_reference" in known:

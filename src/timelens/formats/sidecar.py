@@ -88,8 +88,18 @@ class Described:
     labels: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
-    def place(self, geometry: Geometry, *, file: object) -> Geometry:
+    def place(self, geometry: Geometry, *, file: object, oriented: bool = True) -> Geometry:
         """The geometry of the image file, made exact and given its frame where the sidecar knows them.
+
+        Parameters
+        ----------
+        geometry
+            As the image file has it.
+        file
+            The image file, for messages.
+        oriented
+            Whether the format has a place for orientation and position; where it has none, only shape and voxel sizes
+            must agree.
 
         Raises
         ------
@@ -101,7 +111,10 @@ class Described:
             return geometry
         exact = Geometry(known.get("shape", geometry.shape), known["affine"], known.get("frame"), known["space"])
         corners = np.array(np.meshgrid(*[(0, n - 1) for n in geometry.shape], indexing="ij")).reshape(3, -1).T
-        apart = float(np.linalg.norm(exact.to_mm(corners) - geometry.to_mm(corners), axis=1).max())
+        if oriented:
+            apart = float(np.linalg.norm(exact.to_mm(corners) - geometry.to_mm(corners), axis=1).max())
+        else:
+            apart = float(np.abs((np.array(exact.spacing) - geometry.spacing) * geometry.shape).max())
         # Files keep the affine in single precision: a few parts in 1e6 of the largest coordinate.
         allowed = 1e-3 * min(exact.spacing) + 4e-6 * float(np.abs(exact.to_mm(corners)).max())
         if exact.shape != geometry.shape or apart > allowed:
