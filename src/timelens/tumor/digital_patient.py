@@ -67,6 +67,10 @@ class Shape:
         x, y, z = (a + margin_mm for a in self.semi_axes)
         return replace(self, semi_axes=(x, y, z))
 
+    def moved(self, offset: Point) -> Shape:
+        """The same shape elsewhere."""
+        return replace(self, centre=_point(np.add(self.centre, offset)))
+
     def half_chord(self, y: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float64]:
         """Half the length in mm of the line along X at (y, z) that lies inside; 0 where none does."""
         v = ((y - self.centre[1]) / self.semi_axes[1]) ** 2
@@ -114,6 +118,11 @@ class DigitalPatient:
         for shape in (*self.organs, *(s for s in self.lesions if s.name != without)):
             result[shape.contains(points)] = shape.suv
         return result
+
+    def moved(self, offset: Point) -> DigitalPatient:
+        """The same patient lying elsewhere."""
+        organs, lesions = (tuple(s.moved(offset) for s in shapes) for shapes in (self.organs, self.lesions))
+        return replace(self, organs=organs, lesions=lesions)
 
     def organ(self, name: str) -> Shape:
         """The organ of that name.

@@ -35,7 +35,7 @@ __all__ = [
 PEAK_RADIUS_MM = float((3e3 / (4 * np.pi)) ** (1 / 3))
 
 #: Surroundings must be uniform this many resolutions (FWHM) beyond the edge of a lesion.
-_MARGIN = 1.5
+_MARGIN = 1.25
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,11 @@ def patient_truth(patient: DigitalPatient, rule: Rule, *, fwhm_mm: float, geomet
         parts = [row for row in rows if row.quantity == of]
         if parts:
             ideal, seen = together([p.ideal for p in parts]), together([p.seen for p in parts])
-            whole.append(replace(parts[0], quantity=name, region="all lesions", ideal=ideal, seen=seen, centre=None))
+            whole.append(
+                replace(
+                    parts[0], quantity=name, region="all lesions", ideal=float(ideal), seen=float(seen), centre=None
+                )
+            )
     if len(found) > 1:
         centres = np.array([group[0].centre for group in found])
         farthest = float(np.linalg.norm(centres[:, None] - centres[None], axis=-1).max())

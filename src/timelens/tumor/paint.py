@@ -19,8 +19,9 @@ from timelens.tumor.digital_patient import DigitalPatient, Point, Shape
 
 __all__ = ["AIR_HU", "ct_image", "grid_over", "label_region", "suv_image", "voxel_shares"]
 
-#: Hounsfield number of what surrounds the body.
+#: Hounsfield number of what surrounds the body, and the lowest that scanners store.
 AIR_HU = -1000.0
+LEAST_HU = -1024.0
 
 Volume = NDArray[np.float32]
 
@@ -111,7 +112,8 @@ def ct_image(
     _paint([(s, s.hu) for s in patient.organs + patient.lesions], values, geometry, 2)
     if noise_hu > 0:
         values += np.float32(noise_hu) * _generator(rng).standard_normal(values.shape, dtype=np.float32)
-    return Image(np.rint(values).astype(np.int16), unit="[hnsf'U]", geometry=geometry, quantity="hounsfield")
+    stored = np.rint(np.maximum(values, LEAST_HU)).astype(np.int16)
+    return Image(stored, unit="[hnsf'U]", geometry=geometry, quantity="hounsfield")
 
 
 def label_region(
