@@ -6,14 +6,14 @@ import json
 import math
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["appearing_folder", "plain", "write_json", "write_text"]
+__all__ = ["appearing_folder", "bids_label", "overlaid", "plain", "write_json", "write_text"]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -46,6 +46,29 @@ def plain(value: Any) -> Any:
     if hasattr(value, "isoformat"):
         return value.isoformat()
     return value
+
+
+def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """One nested mapping over another.
+
+    >>> overlaid({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
+    {'a': {'b': 3, 'c': 2}}
+    """
+    merged: dict[str, Any] = dict(below)
+    for key, value in above.items():
+        before = merged.get(key)
+        merged[key] = overlaid(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def bids_label(name: str) -> str:
+    """Letters and digits only, in camel case.
+
+    >>> bids_label("lesions_frame-2")
+    'lesionsFrame2'
+    """
+    joined = "".join(c for c in name.title() if c.isalnum())
+    return joined[:1].lower() + joined[1:]
 
 
 @contextmanager

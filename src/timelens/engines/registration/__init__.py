@@ -1,0 +1,1 @@
+"""Bringing two images of one body into one space."""

@@ -1,0 +1,293 @@
+"""What a folder of anything holds: series, label files and tables, by subject and time, from headers alone.
+
+Files are recognised by content, not by name. Links that leave the folder are not followed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from timelens.errors import FormatError, GeometryError, Problem, TimelensError
+from timelens.formats import dicom, registry, safety
+from timelens.formats.dicom.safe import read_dataset
+from timelens.study.acquisition import Acquisition
+from timelens.study.geometry import Geometry
+from timelens.study.image import Image
+from timelens.study.provenance import SourceFile
+from timelens.study.region import Region, Role
+
+__all__ = ["Found", "Scan", "guess_role", "load_acquisition", "load_region", "scan_folder"]
+
+_MODALITIES = {"PT": "pet", "CT": "ct", "MR": "mr", "NM": "nm"}
+_REGION_KINDS = {"seg": "dicom-seg", "rtstruct": "dicom-rtstruct"}
+#: Words of a file name that say what it is rather than whose.
+_WORDS: dict[str, tuple[str, str]] = {
+    "pet": ("modality", "pet"), "pt": ("modality", "pet"), "fdg": ("modality", "pet"), "suv": ("modality", "pet"),
+    "ct": ("modality", "ct"), "mr": ("modality", "mr"), "mri": ("modality", "mr"), "spect": ("modality", "nm"),
+    "t1w": ("modality", "mr"), "t2w": ("modality", "mr"),
+    "mask": ("labels", ""), "masks": ("labels", ""), "seg": ("labels", ""), "dseg": ("labels", ""),
+    "label": ("labels", ""), "labels": ("labels", ""), "roi": ("labels", ""), "rois": ("labels", ""),
+    "lesions": ("labels", ""), "segmentation": ("labels", ""),
+    "image": ("other", ""), "img": ("other", ""), "volume": ("other", ""),
+}  # fmt: skip
+_ROLES: tuple[tuple[str, Role], ...] = (
+    (r"\b(tumou?r|lesion|gtv|metasta\w*|node|nodule|itv|ctv|ptv|cancer)", "lesion"),
+    (r"\bliver\b", "liver"),
+    (r"\b(blood|aorta|mediastin\w*)", "blood pool"),
+    (r"\b(body|external|skin|outer)\b", "reference"),
+    (r"\b(animal|mouse|rat)\b", "body"),
+    (
+        r"\b(lungs?|heart|myocard\w*|brain|bladder|kidneys?|spleen|bowel|colon|stomach|ureters?|gallbladder|"
+        r"marrow|muscle|thyroid|pancreas|testi\w*|uterus|organ|physiological|exclude)\b",
+        "organ",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One series, label set or file.
+
+    Attributes
+    ----------
+    kind
+        ``image``, ``region`` or ``other``.
+    format
+        Which reader takes it.
+    files
+        Absolute paths.
+    subject, session
+        Keys that group; ``subject`` may stem from a patient's identifier and is never written out.
+    when
+        Date and time of the study.
+    uid, references, frame
+        Own name, names of what it was drawn on, and frame of reference.
+    """
+
+    kind: Literal["image", "region", "other"]
+    format: str
+    files: tuple[Path, ...]
+    subject: str
+    session: str
+    modality: str
+    description: str = ""
+    when: datetime | None = None
+    uid: str = ""
+    references: tuple[str, ...] = ()
+    frame: str | None = None
+
+
+@dataclass
+class Scan:
+    """What a folder holds, what could not be used, and what of no use is there."""
+
+    root: Path
+    found: list[Found] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    not_used: list[Path] = field(default_factory=list)
+
+
+def scan_folder(root: Path) -> Scan:
+    """Look at every file of a folder, reading headers only.
+
+    Raises
+    ------
+    FormatError
+        If it is no folder, or holds no file at all.
+    """
+    if not root.is_dir():
+        raise FormatError("There is no such folder", file=root, found="nothing", expected="a folder of scans")
+    scan = Scan(root.resolve())
+    series: list[Path] = []
+    single: list[tuple[Path, str]] = []
+    for path in _files(scan.root):
+        kind = registry.sniff(path)
+        if kind == "dicom":
+            series.append(path)
+        elif kind in registry.READERS and not path.name.startswith("."):
+            single.append((path, kind))
+        else:
+            scan.not_used.append(path)
+    if not (series or single or scan.not_used):
+        raise FormatError("The folder is empty", file=root, found="no file", expected="scans")
+    _dicom(scan, series)
+    for path, kind in single:
+        _single(scan, path, kind)
+    return scan
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Every file below, in order; folders that are one image (OME-Zarr) as one; hidden ones left out."""
+    for place in sorted(root.iterdir()):
+        if place.name.startswith(".") or not safety.inside(root, place):
+            continue
+        if place.is_dir():
+            if any((place / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs")):
+                yield place
+            else:
+                yield from _files(place)
+        elif place.is_file():
+            yield place
+
+
+def _dicom(scan: Scan, files: Sequence[Path]) -> None:
+    grouped = dicom.group_series([p for p in files if p.name.upper() != "DICOMDIR"]) if files else []
+    by_uid = {s.series_uid: s for s in grouped}
+    for series in grouped:
+        scan.problems += series.problems
+        if series.kind == "unreadable":
+            scan.not_used += series.files
+            continue
+        kind: Literal["image", "region", "other"] = (
+            "image" if series.kind == "image" else "region" if series.kind in _REGION_KINDS else "other"
+        )
+        # A structure set belongs to the day of the images it was drawn on, not to the day it was drawn.
+        drawn_on = next((by_uid[uid] for uid in series.references if uid in by_uid), series)
+        when = drawn_on.study_time or drawn_on.series_time or drawn_on.acquisition_time
+        scan.found.append(
+            Found(
+                kind,
+                _REGION_KINDS.get(series.kind, "dicom"),
+                tuple(sorted(series.files)),
+                subject=f"dicom:{series.patient or drawn_on.patient or series.study_uid}",
+                session=when.date().isoformat() if when is not None else drawn_on.study_uid,
+                modality=_MODALITIES.get(series.modality, series.modality.lower() or "unknown"),
+                description=series.description,
+                when=when,
+                uid=series.series_uid,
+                references=series.references,
+                frame=series.frame,
+            )
+        )
+
+
+def _single(scan: Scan, path: Path, kind: str) -> None:
+    """A file that is a whole image or label set: whose it is, and what, from its name and folders."""
+    entities = dict(re.findall(r"(?:^|[_/])(sub|ses)-([A-Za-z0-9]+)", path.relative_to(scan.root).as_posix()))
+    stem = re.split(r"\.", path.name, maxsplit=1)[0]
+    words = [w for w in re.split(r"[_\-\s]+", stem) if w]
+    said = [_WORDS[w.lower()] for w in words if w.lower() in _WORDS]
+    modality = next((value for what, value in said if what == "modality"), "unknown")
+    labels = any(what == "labels" for what, _ in said)
+    rest = "_".join(w for w in words if w.lower() not in _WORDS)
+    image_kind: Literal["image", "region", "other"] = "region" if labels else "image"
+    if kind in ("blood", "pmod-blood", "bids"):
+        image_kind = "other"
+    scan.found.append(
+        Found(
+            image_kind,
+            "labels" if labels else kind,
+            (path,),
+            subject=f"bids:{entities['sub']}" if "sub" in entities else f"name:{path.parent}/{rest}",
+            session=entities.get("ses", ""),
+            modality=modality,
+            description=stem,
+            uid=f"{path.parent}/{rest}",
+            references=(f"{path.parent}/{rest}",) if labels else (),
+        )
+    )
+
+
+def guess_role(name: str) -> Role:
+    """The role that a region's name speaks of; ``lesion`` where it speaks of none.
+
+    >>> guess_role("GTV_Mass"), guess_role("Liver"), guess_role("Urinary bladder")
+    ('lesion', 'liver', 'organ')
+    """
+    plain = re.sub(r"[_\-.]+", " ", name.lower())
+    return next((role for pattern, role in _ROLES if re.search(pattern, plain)), "lesion")
+
+
+def patient_identifier(files: Sequence[Path]) -> str:
+    """The identifier that a DICOM file gives its patient, for the private key alone; empty where there is none."""
+    try:
+        return str(read_dataset(files[0], only=["PatientID"], check=False).get("PatientID", ""))
+    except TimelensError:
+        return ""
+
+
+def load_acquisition(
+    kind: str,
+    files: Sequence[Path],
+    *,
+    id: str,  # noqa: A002 - the field's name
+    subject: str,
+    session: str,
+    modality: str,
+    unit: str | None = None,
+    series: str = "",
+    root: Path | None = None,
+) -> Acquisition:
+    """The acquisition of some files, pixels unread.
+
+    An image whose format knows no frame of reference gets one of its own, named after the acquisition: it lies in one
+    space with nothing but the labels that are stated to belong to it.
+
+    Raises
+    ------
+    TimelensError
+        Whatever the reader refuses.
+    """
+    if kind == "dicom":
+        found = dicom.read_series(files, subject=subject, session=session, unit=unit, series_uid=series or None)
+    else:
+        found = registry.read(files[0], unit=unit, modality=modality, id=id, subject=subject, session=session)
+    data = found.data
+    if isinstance(data, Image) and data.geometry is not None and data.geometry.frame is None:
+        data = data.with_info(geometry=data.geometry.with_frame(f"of {id}"))
+    sources = found.sources
+    if root is not None:
+        sources = tuple(replace(s, path=_relative(s, root)) for s in sources)
+    return replace(found, id=id, data=data, subject=subject, session=session, modality=modality, sources=sources)
+
+
+def _relative(source: SourceFile, root: Path) -> str:
+    path = Path(source.path)
+    return (
+        path.resolve().relative_to(root.resolve()).as_posix()
+        if path.resolve().is_relative_to(root.resolve())
+        else path.name
+    )
+
+
+def load_region(
+    kind: str,
+    files: Sequence[Path],
+    *,
+    id: str,  # noqa: A002 - the field's name
+    on: Geometry | None,
+    root: Path | None = None,
+) -> Region:
+    """The regions of a SEG, RTSTRUCT or label file, with the roles that their names speak of.
+
+    Raises
+    ------
+    GeometryError
+        If a label file does not say on which acquisition it was drawn.
+    TimelensError
+        Whatever the reader refuses.
+    """
+    if kind == "dicom-rtstruct":
+        region = dicom.read_rtstruct(files[0])
+    elif kind == "dicom-seg":
+        region = dicom.read_seg(files[0])
+    else:
+        if on is None:
+            raise GeometryError(
+                "A label file belongs to an image, which is not named or not readable",
+                file=files[0],
+                field="on",
+                expected="the id of an acquisition of the session",
+                mend="write 'on' for this region in study.yaml",
+            )
+        region = registry.read_labels(files[0], geometry=on, id=id)
+    sources = region.sources
+    if root is not None:
+        sources = tuple(replace(s, path=_relative(s, root)) for s in sources)
+    roles = {n: region.roles.get(n) or guess_role(name) for n, name in region.names.items()}
+    return replace(region, id=id, roles=roles, sources=sources)

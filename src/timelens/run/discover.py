@@ -1,0 +1,233 @@
+"""From what a folder holds to a study: aliases, sessions, and what each scan lacks for quantification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from timelens.errors import Problem, TimelensError
+from timelens.formats.scan import (
+    Found,
+    Scan,
+    guess_role,
+    load_acquisition,
+    load_region,
+    patient_identifier,
+    scan_folder,
+)
+from timelens.run.inventory import FIELDS, Inventory, SessionEntry
+from timelens.run.lenses import all_lenses
+from timelens.study.acquisition import Acquisition
+
+__all__ = ["discover"]
+
+_MOST_LISTED = 200
+
+
+def discover(folder: Path) -> Inventory:
+    """A study from a folder of scans; nothing but headers is read.
+
+    Parameters
+    ----------
+    folder
+        Anything: a hospital export, a BIDS dataset, files side by side.
+
+    Raises
+    ------
+    FormatError
+        If it is no folder or is empty.
+    """
+    scan = scan_folder(folder)
+    problems = [_without_root(p, scan.root) for p in scan.problems]
+    used = [f for f in scan.found if f.kind != "other"]
+    subjects, key = _aliases(used)
+    sessions = []
+    for subject, things in subjects.items():
+        sessions += _sessions(subject, things, scan, problems)
+    inventory = Inventory(scan.root.name or "study", scan.root, sessions, private_key=key, problems=problems)
+    inventory.participants = _participants(scan.root, list(subjects))
+    others = [*scan.not_used, *(p for f in scan.found if f.kind == "other" for p in f.files)]
+    names = [p.relative_to(scan.root).as_posix() for p in others]
+    inventory.not_used = names[:_MOST_LISTED]
+    if not sessions:
+        inventory.problems.append(
+            Problem(
+                "The folder holds no scan that timelens can read",
+                file=folder.name,
+                found=f"{len(names)} other files",
+                expected="DICOM, NIfTI, ECAT, NRRD, Interfile, OME-Zarr or OME-TIFF",
+            )
+        )
+    return inventory
+
+
+def _aliases(found: Sequence[Found]) -> tuple[dict[str, list[Found]], dict[str, str]]:
+    """Subjects by alias, and the private key. BIDS labels stay; others are numbered in the order of their files."""
+    groups: dict[str, list[Found]] = {}
+    for thing in sorted(found, key=lambda f: f.files[0].as_posix()):
+        groups.setdefault(thing.subject, []).append(thing)
+    _adopt_strays(groups)
+    taken = {f"sub-{key.removeprefix('bids:')}" for key in groups if key.startswith("bids:")}
+    aliases: dict[str, list[Found]] = {}
+    private: dict[str, str] = {}
+    number = 0
+    for key, things in groups.items():
+        if key.startswith("bids:"):
+            alias = f"sub-{key.removeprefix('bids:')}"
+        else:
+            number += 1
+            while (alias := f"sub-{number:03d}") in taken:
+                number += 1
+            private[alias] = _identifier(things)
+        aliases[alias] = things
+    return aliases, private
+
+
+def _adopt_strays(groups: dict[str, list[Found]]) -> None:
+    """Structure sets without a patient of their own go to the subject whose series they were drawn on."""
+    owner = {thing.uid: key for key, things in groups.items() for thing in things if thing.kind == "image"}
+    for key in list(groups):
+        for thing in list(groups[key]):
+            home = next((owner[uid] for uid in thing.references if uid in owner), key)
+            if thing.kind == "region" and home != key:
+                groups[key].remove(thing)
+                groups[home].append(thing)
+        if not groups[key]:
+            del groups[key]
+
+
+def _identifier(things: Sequence[Found]) -> str:
+    first = things[0]
+    if first.format.startswith("dicom"):
+        return patient_identifier(first.files)
+    return first.description
+
+
+def _sessions(subject: str, things: Sequence[Found], scan: Scan, problems: list[Problem]) -> list[SessionEntry]:
+    groups: dict[str, list[Found]] = {}
+    for thing in things:
+        groups.setdefault(thing.session, []).append(thing)
+    order = sorted(groups, key=lambda s: (min((f.when.isoformat() for f in groups[s] if f.when), default="9999"), s))
+    entries = []
+    for number, key in enumerate(order, start=1):
+        named = groups[key][0].subject.startswith("bids:") and key.isalnum()
+        label = f"ses-{key}" if named else f"ses-{number:02d}"
+        when = min((f.when for f in groups[key] if f.when is not None), default=None)
+        entry = SessionEntry(subject, label, when.isoformat() if when is not None else "")
+        acquisitions = _acquisitions(entry, groups[key], scan, problems)
+        _mark_missing(entry, acquisitions)
+        _regions(entry, groups[key], scan, problems)
+        entries.append(entry)
+    return entries
+
+
+def _acquisitions(
+    entry: SessionEntry, things: Sequence[Found], scan: Scan, problems: list[Problem]
+) -> list[Acquisition]:
+    loaded = []
+    counts: dict[str, int] = {}
+    for thing in things:
+        if thing.kind != "image":
+            continue
+        counts[thing.modality] = counts.get(thing.modality, 0) + 1
+        number = counts[thing.modality]
+        name = f"{entry.subject}_{entry.session}_{thing.modality}" + (f"-{number}" if number > 1 else "")
+        item: dict[str, Any] = {
+            "id": name,
+            "format": thing.format,
+            "modality": thing.modality,
+            "description": thing.description,
+            **_places(thing.files, scan.root),
+        }
+        if thing.format == "dicom":
+            item["series"] = thing.uid
+        entry.acquisitions.append(item)
+        try:
+            acquisition = load_acquisition(
+                thing.format, thing.files, id=name, subject=entry.subject, session=entry.session,
+                modality=thing.modality, series=item.get("series", ""), root=scan.root,
+            )  # fmt: skip
+        except TimelensError as error:
+            problem = _without_root(error.at(file=thing.files[0]).problem, scan.root)
+            if problem.field.lower() in ("unit", "units"):
+                item["needs"] = {"unit": "everything (UCUM code of the pixel values, for example Bq/mL or g/mL)"}
+            problems.append(problem)
+            continue
+        for field in FIELDS:
+            value = getattr(acquisition, field)
+            if value is not None and (thing.modality in ("pet", "nm")):
+                item[field] = value
+        loaded.append(acquisition)
+    return loaded
+
+
+def _places(files: Sequence[Path], root: Path) -> dict[str, Any]:
+    """The folder, if it holds nothing else, or the files."""
+    folder = files[0].parent
+    if len(files) > 3 and all(f.parent == folder for f in files):
+        there = [p for p in folder.iterdir() if p.is_file()]
+        if len(there) == len(files):
+            return {"folder": folder.relative_to(root).as_posix()}
+    return {"files": [f.relative_to(root).as_posix() for f in files]}
+
+
+def _mark_missing(entry: SessionEntry, acquisitions: Sequence[Acquisition]) -> None:
+    """What each lens would miss in the scans that it measures, as ``?`` with what it is needed for."""
+    items = {item["id"]: item for item in entry.acquisitions}
+    for lens in all_lenses().values():
+        for acquisition in acquisitions:
+            for problem in lens.accepts([acquisition]).missing:
+                needs = items[acquisition.id].setdefault("needs", {})
+                needs[problem.field] = problem.expected
+
+
+def _regions(entry: SessionEntry, things: Sequence[Found], scan: Scan, problems: list[Problem]) -> None:
+    images = [f for f in things if f.kind == "image"]
+    by_uid = {f.uid: item["id"] for f, item in zip(images, entry.acquisitions, strict=True)}
+    pets = [item["id"] for item in entry.acquisitions if item["modality"] == "pet"]
+    for number, thing in enumerate((f for f in things if f.kind == "region"), start=1):
+        on = next((by_uid[uid] for uid in thing.references if uid in by_uid), pets[0] if len(pets) == 1 else "")
+        item: dict[str, Any] = {
+            "id": thing.description or f"regions-{number}",
+            "format": thing.format,
+            **_places(thing.files, scan.root),
+        }
+        if thing.format == "labels" or on:
+            item["on"] = on
+        if thing.format.startswith("dicom"):
+            try:
+                region = load_region(thing.format, thing.files, id=item["id"], on=None, root=scan.root)
+            except TimelensError as error:
+                problems.append(_without_root(error.at(file=thing.files[0]).problem, scan.root))
+            else:
+                item["names"] = dict(region.names)
+                item["roles"] = {n: guess_role(name) for n, name in region.names.items()}
+        entry.regions.append(item)
+
+
+def _participants(root: Path, subjects: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The columns of ``participants.tsv``, where the folder has one; names and dates of birth are left out."""
+    table = root / "participants.tsv"
+    traits: dict[str, dict[str, Any]] = {s: {} for s in subjects}
+    if not table.is_file():
+        return traits
+    lines = [line.split("\t") for line in table.read_text(encoding="utf-8", errors="replace").splitlines() if line]
+    if not lines or lines[0][0] != "participant_id":
+        return traits
+    private = {"name", "given_name", "family_name", "birth_date", "date_of_birth", "dob"}
+    for row in lines[1:]:
+        if row[0] in traits:
+            traits[row[0]] = {
+                k: v for k, v in zip(lines[0][1:], row[1:], strict=False) if v != "n/a" and k.lower() not in private
+            }
+    return traits
+
+
+def _without_root(problem: Problem, root: Path) -> Problem:
+    """A problem whose file is named from the study's root, as the user sees it."""
+    path = Path(problem.file)
+    if problem.file and path.is_absolute() and path.resolve().is_relative_to(root):
+        return replace(problem, file=path.resolve().relative_to(root).as_posix())
+    return problem

@@ -1,0 +1,241 @@
+"""How results look on a terminal: tables people like to read, and JSON for programs. Progress goes to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from timelens.errors import Problem, TimelensError
+from timelens.knowledge import quantities
+from timelens.run.api import Progress, StudyRun
+from timelens.run.files import plain
+from timelens.run.inventory import Inventory
+from timelens.run.session import Outcome, SessionTask, planned_recipes
+from timelens.study.measurement import Measurement
+
+__all__ = ["error", "inventory", "number", "plan", "progress", "result", "rows", "truth"]
+
+_out = Console(highlight=False)
+_err = Console(stderr=True, highlight=False)
+_HEADLINES = ("suv_max", "suv_peak", "suv_mean", "mtv", "tlg")
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Significant digits without an exponent where that reads well; a dash for what is not there."""
+    if value is None or value != value:
+        return "–"
+    if value != 0 and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.{digits - 1}e}"
+    text = f"{value:.{digits}g}"
+    return f"{value:.0f}" if "e" in text else text
+
+
+def _json(value: Any) -> None:
+    sys.stdout.write(json.dumps(plain(value), indent=1, ensure_ascii=False) + "\n")
+
+
+def error(problem: TimelensError) -> None:
+    """A refusal: what was wrong first, then where, then the mend."""
+    _problem(problem.problem)
+
+
+def _problem(problem: Problem | Mapping[str, str]) -> None:
+    facts = problem.as_dict() if isinstance(problem, Problem) else dict(problem)
+    colour = "red" if facts["severity"] == "error" else "yellow"
+    where = " ".join(w for w in (facts.get("subject", ""), facts.get("session", "")) if w)
+    head = Text(f"{facts['severity'].capitalize()}: ", style=f"bold {colour}")
+    head.append(f"{where}: " if where else "", style="bold")
+    head.append(facts["message"].rstrip(".") + ".", style="")
+    _err.print(head)
+    for name in ("file", "field", "found", "expected", "mend"):
+        if facts.get(name):
+            _err.print(Text(f"  {name:9}{facts[name]}", style="dim"), soft_wrap=True)
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A bar with subject counts and time left on a terminal, log lines elsewhere."""
+    if not _err.is_terminal:
+        started = time.monotonic()
+
+        def line(done: int, total: int, outcome: Outcome) -> None:
+            _err.print(f"[{done}/{total}] {outcome.name}: {outcome.status} ({time.monotonic() - started:.1f} s)")
+
+        yield line
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=_err, transient=True) as bar:
+        task = bar.add_task("Reading", total=None)
+
+        def step(done: int, total: int, outcome: Outcome) -> None:
+            bar.update(task, completed=done, total=total, description=f"{outcome.name} {outcome.status}")
+
+        yield step
+
+
+def inventory(found: Inventory, path: Path, *, as_json: bool) -> None:
+    """What a folder holds, and what is missing."""
+    if as_json:
+        _json(
+            {
+                "study": found.name,
+                "inventory": path,
+                "sessions": [vars(entry) for entry in found.sessions],
+                "not_used": found.not_used,
+                "problems": [p.as_dict() for p in found.problems],
+            }
+        )
+        return
+    table = Table(title=f"Study {found.name}", title_justify="left", title_style="bold")
+    for column in ("subject", "session", "scan", "what", "regions", "missing"):
+        table.add_column(column)
+    for entry in found.sessions:
+        for row, item in enumerate(entry.acquisitions):
+            drawn = [r for r in entry.regions if r.get("on") == item["id"]]
+            missing = ", ".join(item.get("needs", {})) or "–"
+            table.add_row(
+                entry.subject if row == 0 else "",
+                f"{entry.session} {entry.when[:10]}" if row == 0 else "",
+                item["modality"],
+                item.get("agent") or item.get("description", ""),
+                ", ".join(r["id"] for r in drawn) or "–",
+                Text(missing, style="yellow" if missing != "–" else ""),
+            )
+    _out.print(table)
+    for problem in found.problems:
+        _problem(problem)
+    if found.not_used:
+        _err.print(f"{len(found.not_used)} other files are not used (listed in the inventory).")
+    _out.print(f"Inventory: {path}")
+    _out.print(f"Next: correct it where needed, then  timelens run {path} -o results")
+
+
+def plan(tasks: Sequence[SessionTask], *, as_json: bool) -> None:
+    """The steps of every session, without carrying them out."""
+    plans = [planned_recipes(task) for task in tasks]
+    if as_json:
+        _json(plans)
+        return
+    for one in plans:
+        _out.print(Text(one["name"], style="bold"))
+        for recipe in one["recipes"]:
+            _out.print(f"  {recipe['acquisition']} by the lens {recipe['lens']}")
+            for step in recipe["steps"]:
+                given = ", ".join(f"{k}={v}" for k, v in step["parameters"].items())
+                _out.print(f"    {step['name']:15} {given}", soft_wrap=True)
+                if step["why"]:
+                    _out.print(Text(f"    {'':15} {step['why']}", style="dim"))
+        for problem in one["problems"]:
+            _problem(problem)
+        if not one["recipes"]:
+            _out.print("  nothing to measure")
+
+
+def rows(measurements: Sequence[Measurement], problems: Sequence[Problem], *, as_json: bool) -> None:
+    """All rows of one image."""
+    if as_json:
+        _json([m.as_dict() for m in measurements])
+    else:
+        table = Table()
+        for column, side in (("region", "left"), ("quantity", "left"), ("value", "right"), ("unit", "left"),
+                             ("uncertainty", "right"), ("remark", "left")):  # fmt: skip
+            table.add_column(column, justify=side)  # type: ignore[arg-type]
+        for m in measurements:
+            error_text = "–" if m.uncertainty_kind == "none" else f"± {number(m.uncertainty, 2)}"
+            table.add_row(m.region, quantities.get(m.quantity).symbol, number(m.value), m.unit, error_text, m.reason)
+        _out.print(table)
+    for problem in problems:
+        _problem(problem)
+
+
+def result(study: StudyRun, page: Path, *, as_json: bool) -> None:
+    """What a run gave: burden per session, problems by name, and where everything is."""
+    if as_json:
+        _json(
+            {
+                "out": study.out,
+                "report": page,
+                "measurements": len(study.measurements),
+                "sessions": {o.name: o.status for o in study.outcomes},
+                "problems": study.problems,
+            }
+        )
+        return
+    _out.print(_burden(study.measurements))
+    for problem in study.problems:
+        _problem(problem)
+    states = [o.status for o in study.outcomes]
+    kept = f", {states.count('kept')} unchanged" if "kept" in states else ""
+    failed = f", {states.count('failed')} failed" if "failed" in states else ""
+    _out.print(f"{len(states)} sessions{kept}{failed}, {len(study.measurements)} measurements.")
+    _out.print(f"Table:  {study.out / 'measurements.csv'}")
+    _out.print(f"Report: {page}")
+
+
+def _burden(measurements: Sequence[Measurement]) -> Table:
+    """One line a lesion and one a patient."""
+    table = Table(title="Lesions", title_justify="left", title_style="bold")
+    table.add_column("subject")
+    table.add_column("session")
+    table.add_column("region")
+    shown = [*_HEADLINES]
+    for name in shown:
+        known = quantities.get(name)
+        table.add_column(f"{known.symbol}\n[dim]{known.unit}[/dim]", justify="right")
+    cells: dict[tuple[str, str, str], dict[str, Measurement]] = {}
+    for m in measurements:
+        if m.time_s == m.time_s:
+            continue  # frames of a series are in the table, not on the screen
+        cells.setdefault((m.subject, m.session, m.region), {}).setdefault(
+            "mtv" if m.quantity == "tmtv" else m.quantity, m
+        )
+    before = ("", "")
+    for (subject, session, region), values in cells.items():
+        if "mtv" not in values:
+            continue
+        whole = region == "all lesions"
+        style = "bold" if whole else ""
+        first = (subject, session) != before
+        before = (subject, session)
+        texts = [number(values[n].value if n in values else None, 4) for n in shown]
+        table.add_row(
+            subject if first else "", session if first else "", Text(region, style=style), *texts, style=style
+        )
+        if whole:
+            table.add_section()
+    return table
+
+
+def truth(found: Sequence[Mapping[str, Any]], study: StudyRun, page: Path, path: Path, *, as_json: bool) -> None:
+    """The demo's last word: truth, measured, error, unit."""
+    if as_json:
+        _json({"truth_table": path, "report": page, "rows": list(found), "problems": study.problems})
+        return
+    table = Table(title="Truth and measurement", title_justify="left", title_style="bold")
+    for column, side in (("subject", "left"), ("session", "left"), ("region", "left"), ("quantity", "left"),
+                         ("truth", "right"), ("measured", "right"), ("error", "right"), ("unit", "left")):  # fmt: skip
+        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    for row in found:
+        name = quantities.find(row["quantity"])
+        table.add_row(
+            row["subject"], row["session"], row["region"], name.symbol if name else row["quantity"],
+            number(row["truth"]), number(row["measured"]),
+            "–" if row["error_percent"] is None or row["error_percent"] != row["error_percent"] else f"{row['error_percent']:+.1f} %",
+            row["unit"],
+        )  # fmt: skip
+    _out.print(table)
+    _out.print(f"All rows: {path}")
+    _out.print(f"Study:    {path.parent / 'study'}   (DICOM, with the truth beside it)")
+    _out.print(f"Report:   {page}")
