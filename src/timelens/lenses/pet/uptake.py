@@ -177,7 +177,11 @@ def uptake(
 
 
 def _factor_unit(stored: str, wanted: str) -> str:
-    return "1" if stored == wanted else f"({wanted})/({stored})"
+    if stored == wanted:
+        return "1"
+    if stored.endswith("/mL") and wanted.endswith("/mL"):  # one volume, and no volume per volume
+        return f"{wanted[:-3]}/{stored[:-3]}"
+    return f"({wanted})/({stored})"
 
 
 def _along_first_axis(factors: NDArray[np.float64], shape: tuple[int, ...]) -> float | NDArray[np.float64]:
