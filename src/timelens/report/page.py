@@ -1,0 +1,290 @@
+"""The page: what stands where, rendered from the templates beside this file and written in one piece."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from timelens.errors import Problem
+from timelens.figures.text import unit_text
+from timelens.knowledge import quantities
+from timelens.report.audit import AuditView, audit_views, plain_text
+from timelens.report.pictures import Picture, course_pictures, session_pictures
+from timelens.report.read import Results, Row, SessionResults, read_results
+from timelens.report.summary import WHOLE, Scan, scans
+from timelens.report.tables import Cell, Column, Notes, Table, region_tables, symbol_html, value_cell
+
+__all__ = ["write"]
+
+_DOI = re.compile(r"doi:(10\.\d{4,9}/[^\s;,]*[^\s;,.])")
+
+
+@dataclass(frozen=True)
+class SessionView:
+    """One session for the page."""
+
+    anchor: str
+    subject: str
+    session: str
+    when: str
+    traits: str
+    acquisitions: list[Mapping[str, str]]
+    tiles: list[tuple[Column, Cell]]
+    tile_notes: list[tuple[str, str]]
+    pictures: list[Picture]
+    missing_pictures: list[str]
+    tables: list[Table]
+    audits: list[AuditView]
+    problems: list[Problem]
+    methods: list[tuple[Markup, str, str]]
+    recipe: list[tuple[str, str, str]]
+    run: list[tuple[str, str]]
+    inputs: list[tuple[str, str, str]]
+    empty: str
+
+
+def write(out: Path) -> Path:
+    """Write ``report.html`` into a folder of results; see :func:`timelens.report.build`."""
+    results = read_results(out)
+    views = [_session_view(results, session, number) for number, session in enumerate(results.sessions, 1)]
+    environment = _environment()
+    script = _asset("script.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    stream = environment.get_template("page.html.j2").stream(
+        study=_header(results),
+        summary=_summary(results, views),
+        courses=course_pictures(results.sessions),
+        sessions=views,
+        problems=results.problems,
+        left_out=sorted(results.left_out.items()),
+        glossary=_glossary(results),
+        style=Markup(_asset("style.css")),
+        script=Markup(script),
+        script_hash=digest,
+    )
+    target, draft = out / "report.html", out / f".report-{os.getpid()}.html"
+    try:
+        with draft.open("w", encoding="utf-8", newline="\n") as file:
+            for piece in stream:
+                file.write(piece)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+    return target
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("timelens.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["linked"] = _linked
+    environment.filters["unit"] = unit_text
+    return environment
+
+
+def _asset(name: str) -> str:
+    return resources.files("timelens.report").joinpath(f"templates/{name}").read_text(encoding="utf-8")
+
+
+def _linked(text: str) -> Markup:
+    """Text with its DOIs as links."""
+    parts = _DOI.split(str(text))
+    out = Markup()
+    for k, part in enumerate(parts):
+        out += Markup('<a href="https://doi.org/{0}">doi:{0}</a>').format(part) if k % 2 else escape(part)
+    return out
+
+
+def _header(results: Results) -> dict[str, str]:
+    study = results.study
+    return {
+        "name": str(study.get("name") or "Study"),
+        "version": str(study.get("version") or ""),
+        "created": str(study.get("created") or "").replace("T", " ")[:16],
+        "subjects": str(len({s.subject for s in results.sessions})),
+        "options": plain_text(study.get("options") or {}) if study.get("options") else "",
+    }
+
+
+# -- study ----------------------------------------------------------------------------------------------------------
+
+
+def _summary(results: Results, views: Sequence[SessionView]) -> dict[str, Any]:
+    measured = [(session, view, scans(session)) for session, view in zip(results.sessions, views, strict=True)]
+    present = [q for q in WHOLE if any(q in scan.whole for _, _, found in measured for scan in found)]
+    columns = [_column(q, next(s.whole[q] for _, _, f in measured for s in f if q in s.whole)) for q in present]
+    notes = Notes()
+    lines = []
+    for session, view, found in measured:
+        shown: list[Scan | None] = [*found] if found else [None]
+        for scan in shown:
+            cells = [_whole_cell(scan, q, notes) for q in present]
+            errors = sum(p.severity == "error" for p in session.problems)
+            warnings = len(session.problems) - errors
+            lines.append(
+                {
+                    "view": view,
+                    "scan": " ".join(p for p in (scan.modality.upper(), scan.agent) if p) if scan else "",
+                    "cells": cells,
+                    "flags": [
+                        f"{n} {word}{'s' if n > 1 else ''}"
+                        for n, word in ((errors, "error"), (warnings, "warning"))
+                        if n
+                    ],
+                }
+            )
+    return {"columns": columns, "lines": lines, "notes": notes.listed()}
+
+
+def _whole_cell(scan: Scan | None, quantity: str, notes: Notes) -> Cell:
+    if scan is None:
+        return Cell(reason="nothing was measured", marks=notes.mark("nothing was measured"))
+    return value_cell(scan.whole[quantity], notes) if quantity in scan.whole else Cell()
+
+
+def _column(quantity: str, row: Row) -> Column:
+    known = quantities.get(quantity)
+    return Column(symbol_html(known), unit_text(row["unit"]), known.definition)
+
+
+def _glossary(results: Results) -> list[dict[str, Any]]:
+    used = {row["quantity"] for session in results.sessions for row in session.rows}
+    entries = []
+    for name in quantities.names():
+        if name in used:
+            known = quantities.get(name)
+            codes = [f"IBSI {known.ibsi}"] if known.ibsi else []
+            codes += [f"DICOM {known.dicom}"] if known.dicom else []
+            codes += [f"QIBA {known.qiba}"] if known.qiba else []
+            entries.append({"symbol": symbol_html(known), "known": known, "codes": ", ".join(codes)})
+    return entries
+
+
+# -- session --------------------------------------------------------------------------------------------------------
+
+
+def _session_view(results: Results, session: SessionResults, number: int) -> SessionView:
+    found = scans(session)
+    tables: list[Table] = []
+    tiles: list[tuple[Column, Cell]] = []
+    notes = Notes()
+    for scan in found:
+        label = " ".join(p for p in (scan.modality.upper(), scan.agent) if p)
+        title = f"Lesions and regions{f', {label}' if label and len(found) > 1 else ''}"
+        regions = [r for r in session.listed("regions") if r.get("acquisition", scan.acquisition) == scan.acquisition]
+        if scan.regions:
+            tables += region_tables(scan.regions, regions, title)
+        tiles += [(_column(q, scan.whole[q]), value_cell(scan.whole[q], notes)) for q in WHOLE if q in scan.whole]
+        tiles += [(_column(row["quantity"], row), value_cell(row, notes)) for row in scan.others]
+    pictures, missing = session_pictures(results.out, session)
+    when = session.when
+    participants = results.study.get("participants")
+    traits = participants.get(session.subject) if isinstance(participants, Mapping) else None
+    return SessionView(
+        anchor=f"session-{number}",
+        subject=session.subject,
+        session=session.session,
+        when=when.strftime("%Y-%m-%d") if when else "",
+        traits=plain_text(traits) if isinstance(traits, Mapping) and traits else "",
+        acquisitions=[_acquisition(a) for a in session.listed("acquisitions")],
+        tiles=tiles,
+        tile_notes=notes.listed(),
+        pictures=pictures,
+        missing_pictures=missing,
+        tables=tables,
+        audits=audit_views(session.record.get("audit")),
+        problems=sorted(session.problems, key=lambda p: p.severity),
+        methods=_methods(session.rows),
+        recipe=[
+            (
+                " / ".join(str(s[k]) for k in ("lens", "name") if s.get(k)),
+                plain_text(s.get("parameters") or {}) if s.get("parameters") else "",
+                str(s.get("why") or ""),
+            )
+            for s in session.listed("recipe")
+        ],
+        run=_run(session),
+        inputs=_inputs(session),
+        empty=_why_empty(session, found),
+    )
+
+
+def _why_empty(session: SessionResults, found: Sequence[Scan]) -> str:
+    if not session.rows:
+        return "Nothing was measured in this session; the reasons stand under warnings and problems."
+    if not any(scan.regions for scan in found):
+        return "There are no lesions in this session."
+    return ""
+
+
+def _acquisition(record: Mapping[str, Any]) -> dict[str, str]:
+    shape, spacing = record.get("shape"), record.get("spacing_mm")
+    grid = " × ".join(str(n) for n in shape) if isinstance(shape, list) else ""
+    edges = " × ".join(f"{e:.4g}" for e in spacing) + " mm" if isinstance(spacing, list) else ""
+    return {
+        "id": str(record.get("id") or ""),
+        "modality": str(record.get("modality") or "").upper(),
+        "agent": str(record.get("agent") or record.get("radionuclide") or ""),
+        "description": str(record.get("description") or ""),
+        "role": str(record.get("role") or ""),
+        "grid": grid,
+        "spacing": edges,
+        "unit": _unit(record.get("unit")),
+    }
+
+
+def _unit(code: Any) -> str:
+    return (unit_text(str(code)) or "dimensionless") if code else ""
+
+
+def _methods(rows: Sequence[Row]) -> list[tuple[Markup, str, str]]:
+    """Each rule with the quantities it gave and the version that applied it."""
+    by_rule: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        names = by_rule.setdefault((row["method"] or "not stated", row["method_version"]), [])
+        if row["quantity"] not in names:
+            names.append(row["quantity"])
+    return [
+        (Markup(", ").join(symbol_html(quantities.get(n)) for n in names), rule, version)
+        for (rule, version), names in by_rule.items()
+    ]
+
+
+def _run(session: SessionResults) -> list[tuple[str, str]]:
+    run = session.record.get("run")
+    run = run if isinstance(run, Mapping) else {}
+    ids = dict.fromkeys([str(run.get("id") or ""), *(row["run"] for row in session.rows)])
+    pairs = [("Run", ", ".join(i for i in ids if i))]
+    pairs.append(("Software", plain_text(run.get("software") or {}) if run.get("software") else ""))
+    if run.get("seed") is not None:
+        pairs.append(("Seed", str(run["seed"])))
+    if outputs := session.record.get("outputs"):
+        pairs.append(("Files written", plain_text(outputs)))
+    if run.get("parameters"):
+        pairs.append(("Parameters", json.dumps(run["parameters"], ensure_ascii=False, sort_keys=True)))
+    return [(k, v) for k, v in pairs if v]
+
+
+def _inputs(session: SessionResults) -> list[tuple[str, str, str]]:
+    run = session.record.get("run")
+    inputs = run.get("inputs") if isinstance(run, Mapping) else None
+    return [
+        (str(i.get("path", "")), str(i.get("sha256", "")), str(i.get("size", "")))
+        for i in (inputs if isinstance(inputs, list) else [])
+        if isinstance(i, Mapping)
+    ]

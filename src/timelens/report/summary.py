@@ -1,0 +1,126 @@
+"""The whole patient at a glance: one line per session, and the points of the courses over time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from timelens.figures.trend import TrendPoint
+from timelens.report.read import Row, SessionResults
+
+__all__ = ["WHOLE", "Scan", "lesion_changes", "points", "scans"]
+
+#: What stands in the summary, in this order.
+WHOLE = ("lesion_count", "tmtv", "tlg", "suv_max", "suv_peak", "dmax")
+_TOTAL = "all lesions"
+_COURSES = (("tmtv", "TMTV"), ("suv_peak", "SUVpeak, largest of all lesions"))
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One measured acquisition of a session: rows of the whole patient by quantity, and rows of regions."""
+
+    session: SessionResults
+    acquisition: str
+    agent: str
+    modality: str
+    whole: dict[str, Row]
+    others: list[Row]
+    regions: list[Row]
+
+
+def scans(session: SessionResults) -> list[Scan]:
+    """The measured acquisitions of a session, in the order of their rows."""
+    found = []
+    for acquisition in dict.fromkeys(row["acquisition"] for row in session.rows):
+        rows = [row for row in session.rows if row["acquisition"] == acquisition]
+        totals = {row["region"] for row in rows if row["quantity"] == "tmtv"} or {_TOTAL}
+        regions = [row for row in rows if row["region"] not in totals]
+        whole: dict[str, Row] = {}
+        others = []
+        for row in rows:
+            if row["region"] in totals:
+                if row["quantity"] in WHOLE and row["quantity"] not in whole:
+                    whole[row["quantity"]] = row
+                else:
+                    others.append(row)
+        for quantity in ("suv_max", "suv_peak"):
+            best = _largest([r for r in regions if r["quantity"] == quantity and _is_lesion(session, r)])
+            if quantity not in whole and best is not None:
+                whole[quantity] = best
+        agent, modality = _said(session, acquisition, rows)
+        found.append(Scan(session, acquisition, agent, modality, whole, others, regions))
+    return found
+
+
+def _said(session: SessionResults, acquisition: str, rows: Sequence[Row]) -> tuple[str, str]:
+    record = next((a for a in session.listed("acquisitions") if a.get("id") == acquisition), {})
+    agent = next((row["agent"] for row in rows if row["agent"]), "") or str(record.get("agent") or "")
+    modality = next((row["modality"] for row in rows if row["modality"]), "") or str(record.get("modality") or "")
+    return agent, modality
+
+
+def _is_lesion(session: SessionResults, row: Row) -> bool:
+    roles = {str(r.get("name")): str(r.get("role") or "lesion") for r in session.listed("regions")}
+    return roles.get(row["region"], "lesion") == "lesion"
+
+
+def _largest(rows: Sequence[Row]) -> Row | None:
+    finite = [r for r in rows if math.isfinite(r.value)]
+    return max(finite, key=lambda r: r.value) if finite else None
+
+
+def points(sessions: Sequence[SessionResults]) -> list[TrendPoint]:
+    """TMTV and the largest SUVpeak of every session that has them; one course per subject and agent."""
+    first = [(s, scan) for s in sessions for scan in scans(s) if "tmtv" in scan.whole]
+    several = len({scan.agent for _, scan in first}) > 1
+    found: dict[tuple[str, str, str], TrendPoint] = {}
+    for session, scan in first:
+        name = f"{session.subject} {scan.agent}".strip() if several else session.subject
+        for quantity, symbol in _COURSES:
+            row = scan.whole.get(quantity)
+            if row is None or (name, session.session, quantity) in found:
+                continue
+            stated = row["uncertainty_kind"] not in ("", "none")
+            found[name, session.session, quantity] = TrendPoint(
+                name, session.session, session.when, quantity, symbol, row["unit"], row.value,
+                row.uncertainty if stated else math.nan, session.order,
+            )  # fmt: skip
+    ordered = sorted(found.values(), key=lambda p: [q for q, _ in _COURSES].index(p.quantity))
+    return ordered if len({(p.subject, p.session) for p in ordered}) > len({p.subject for p in ordered}) else []
+
+
+def lesion_changes(sessions: Sequence[SessionResults]) -> list[tuple[str, str, str, dict[str, float]]]:
+    """Change of SUVpeak in percent of each lesion that keeps its identity, first to last session of each subject.
+
+    Returns
+    -------
+    list of (subject, first session, last session, identity to change)
+    """
+    found = []
+    for subject in dict.fromkeys(s.subject for s in sessions):
+        own = sorted((s for s in sessions if s.subject == subject), key=lambda s: s.order)
+        peaks = [(s.session, by_identity) for s in own if (by_identity := _peaks(s))]
+        if len(peaks) < 2:
+            continue
+        (first, before), (last, after) = peaks[0], peaks[-1]
+        changes = {k: 100 * (after[k] / before[k] - 1) for k in before if k in after and before[k] > 0}
+        if changes:
+            found.append((subject, first, last, changes))
+    return found
+
+
+def _peaks(session: SessionResults) -> dict[str, float]:
+    identities = {
+        str(r.get("name")): str(r["identity"])
+        for r in session.listed("regions")
+        if r.get("identity") and str(r.get("role") or "lesion") == "lesion"
+    }
+    first = next(iter(scans(session)), None)
+    rows = first.regions if first is not None else []
+    return {
+        identities[r["region"]]: r.value
+        for r in rows
+        if r["quantity"] == "suv_peak" and r["region"] in identities and math.isfinite(r.value)
+    }
