@@ -1,7 +1,7 @@
 """The command line: thin words over the functions that do the work.
 
-Results go to stdout, everything else to stderr. Exit 0: all right; 1: some data could not be used (each named); 2: wrong
-use.
+Results go to stdout, everything else to stderr. Exit 0: all right; 1: some data could not be used (each named);
+2: wrong use.
 """
 
 from __future__ import annotations
@@ -161,16 +161,12 @@ def demo(
     from timelens.run import show
     from timelens.run.demo import run_demo
 
-    if unknown := set(lenses.split(",")) - {"pet"}:
-        raise UsageError(
-            "There is no such lens to show", field="--lenses", found=", ".join(sorted(unknown)), expected="pet"
-        )
     with show.progress() as progress:
-        rows, result = run_demo(out, full=full, jobs=jobs, progress=progress)
+        made = run_demo(out, lenses=lenses.split(","), full=full, jobs=jobs, progress=progress)
     from timelens.report import build
 
-    page = build(out / "results")
-    show.truth(rows, result, page, out / "truth_table.csv", as_json=as_json)
+    page = build(made.results)
+    show.truth(made.shown, made.run, page, made.table, as_json=as_json)
 
 
 def _options(

@@ -281,9 +281,9 @@ def load_region(
             raise GeometryError(
                 "A label file belongs to an image, which is not named or not readable",
                 file=files[0],
-                field="on",
+                field="drawn_on",
                 expected="the id of an acquisition of the session",
-                mend="write 'on' for this region in study.yaml",
+                mend="write 'drawn_on' for this region in study.yaml",
             )
         region = registry.read_labels(files[0], geometry=on, id=id)
     sources = region.sources

@@ -169,11 +169,11 @@ def compare(
 
 def _centroids(subject: Path, session: str) -> dict[str, NDArray[np.float64]]:
     """Centroids (X, Y, Z) in mm of a session's lesions by their identity over time."""
-    record_file = subject / session / "session.json"
-    if not record_file.is_file():
+    record_file, lesions = subject / session / "session.json", subject / "lesions.csv"
+    if not (record_file.is_file() and lesions.is_file()):
         return {}
     record = json.loads(record_file.read_text(encoding="utf-8"))
-    with open(subject / "lesions.csv", encoding="utf-8", newline="") as stream:
+    with open(lesions, encoding="utf-8", newline="") as stream:
         identity = {int(r["number"]): r["identity"] for r in csv.DictReader(stream) if r["session"] == session}
     found: dict[str, NDArray[np.float64]] = {}
     for output in record["outputs"]:

@@ -195,7 +195,7 @@ def _regions(entry: SessionEntry, things: Sequence[Found], scan: Scan, problems:
             **_places(thing.files, scan.root),
         }
         if thing.format == "labels" or on:
-            item["on"] = on
+            item["drawn_on"] = on
         if thing.format.startswith("dicom"):
             try:
                 region = load_region(thing.format, thing.files, id=item["id"], on=None, root=scan.root)

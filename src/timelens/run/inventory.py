@@ -19,7 +19,7 @@ import yaml
 
 import timelens
 from timelens.errors import DataError, MissingFieldError, Problem, UsageError
-from timelens.run.files import plain, write_text
+from timelens.run.files import write_text
 from timelens.study.acquisition import Acquisition
 
 __all__ = ["FIELDS", "UNKNOWN", "Inventory", "SessionEntry", "read_inventory", "stated_values", "write_inventory"]
@@ -44,7 +44,7 @@ FIELDS: dict[str, type] = {
     "cross_calibration": float,
 }
 _KEYS = {"id", "format", "files", "folder", "modality", "description", "unit", "series", "problems", *FIELDS}
-_REGION_KEYS = {"id", "format", "files", "on", "names", "roles", "series"}
+_REGION_KEYS = {"id", "format", "files", "drawn_on", "names", "roles", "series"}
 _SESSION_KEYS = {"subject", "session", "when", "acquisitions", "regions", "options", "identity"}
 _STUDY_KEYS = {"timelens", "study", "root", "participants", "sessions", "options", "not used"}
 
@@ -103,7 +103,7 @@ def write_inventory(inventory: Inventory, path: Path) -> None:
         "sessions": sessions,
         "not used": inventory.not_used,
     }
-    text = yaml.safe_dump(plain(document), sort_keys=False, allow_unicode=True, width=120)
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
     write_text(path, _HEAD + _commented(text, needs))
 
 

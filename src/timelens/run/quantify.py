@@ -25,8 +25,8 @@ def quantify_image(
 ) -> Result:
     """Measure one image in the regions of one mask.
 
-    The mask is taken to lie in the image's frame of reference, because the caller says that it belongs to it; where both
-    name a frame and the two differ, it is refused.
+    The mask is taken to lie in the image's frame of reference, because the caller says that it belongs to it; where
+    both name a frame and the two differ, it is refused.
 
     Parameters
     ----------

@@ -92,7 +92,7 @@ def _run(task: SessionTask) -> Outcome:
         primary = next(iter(match.roles.values()))
         problems += match.missing
         try:
-            drawn = [r for r in regions if r.extra.get("on") in ("", None, primary.id)]
+            drawn = [r for r in regions if r.extra.get("drawn_on") in ("", None, primary.id)]
             result = lens.quantify(match.roles, drawn, {s.name: s.parameters for s in recipe.steps})
         except TimelensError as error:
             if error.exit_code == 2:
@@ -215,7 +215,7 @@ def _regions(
     found = []
     by_id = {a.id: a for a in acquisitions}
     for entry in task.entry.regions:
-        on = str(entry.get("on") or "")
+        on = str(entry.get("drawn_on") or "")
         try:
             region = load_region(
                 str(entry["format"]),
@@ -234,7 +234,7 @@ def _regions(
                 region,
                 names={**region.names, **names},
                 roles={**region.roles, **roles},
-                extra={**region.extra, "on": on},
+                extra={**region.extra, "drawn_on": on},
             )
         )
     return found

@@ -103,7 +103,7 @@ def inventory(found: Inventory, path: Path, *, as_json: bool) -> None:
         table.add_column(column)
     for entry in found.sessions:
         for row, item in enumerate(entry.acquisitions):
-            drawn = [r for r in entry.regions if r.get("on") == item["id"]]
+            drawn = [r for r in entry.regions if r.get("drawn_on") == item["id"]]
             missing = ", ".join(item.get("needs", {})) or "–"
             table.add_row(
                 entry.subject if row == 0 else "",
@@ -229,10 +229,11 @@ def truth(found: Sequence[Mapping[str, Any]], study: StudyRun, page: Path, path:
         table.add_column(column, justify=side)  # type: ignore[arg-type]
     for row in found:
         name = quantities.find(row["quantity"])
+        off = row["error_percent"]
         table.add_row(
             row["subject"], row["session"], row["region"], name.symbol if name else row["quantity"],
             number(row["truth"]), number(row["measured"]),
-            "–" if row["error_percent"] is None or row["error_percent"] != row["error_percent"] else f"{row['error_percent']:+.1f} %",
+            "–" if off is None or off != off else f"{off:+.1f} %",
             row["unit"],
         )  # fmt: skip
     _out.print(table)

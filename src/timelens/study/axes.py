@@ -67,6 +67,17 @@ class Axis:
                 expected=length,
             )
 
+    def agrees_with(self, other: Axis) -> bool:
+        """Whether both stand for the same positions, as far as they say."""
+        if self.kind != other.kind or self.unit != other.unit:
+            return False
+        mine, theirs = self.coordinates, other.coordinates
+        if mine is None or theirs is None:
+            return True
+        if isinstance(mine, tuple) or isinstance(theirs, tuple):
+            return tuple(mine) == tuple(theirs)
+        return len(mine) == len(theirs) and bool(np.allclose(mine, theirs, rtol=1e-6, atol=0))
+
     def take(self, index: slice) -> Axis:
         """The axis of a part of the array."""
         if self.coordinates is None:

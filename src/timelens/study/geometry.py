@@ -21,10 +21,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from timelens.errors import GeometryError
 
-__all__ = ["GRID_TOLERANCE", "Geometry", "Registration"]
+__all__ = ["FLATNESS", "GRID_TOLERANCE", "Geometry", "Registration"]
 
 #: Two grids are the same if no voxel centre is further off than this part of the smallest voxel edge.
 GRID_TOLERANCE = 1e-3
+#: A voxel is flat if its volume is less than this part of the product of its edges.
+FLATNESS = 1e-6
 
 Affine = NDArray[np.float64]
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -58,19 +60,10 @@ class Geometry:
     space: Literal["body", "slide"] = "body"
 
     def __post_init__(self) -> None:
-        affine = np.array(self.affine, dtype=float)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.allclose(affine[3], [0, 0, 0, 1]):
-            raise GeometryError(
-                "The affine is not a finite 4 x 4 matrix with last row 0 0 0 1", field="affine", found=affine.tolist()
-            )
-        if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-            raise GeometryError(
-                "The affine is singular: voxels have no volume", field="affine", found=affine[:3, :3].tolist()
-            )
+        affine = _affine(self.affine, field="affine")
         shape = tuple(int(n) for n in self.shape)
         if len(shape) != 3 or min(shape) < 1:
             raise GeometryError("A geometry needs three positive sizes", field="shape", found=self.shape)
-        affine.setflags(write=False)
         object.__setattr__(self, "affine", affine)
         object.__setattr__(self, "shape", shape)
 
@@ -215,9 +208,19 @@ class Geometry:
         return replace(self, shape=_three(sizes), affine=affine)
 
     def with_spacing(self, spacing: Sequence[float]) -> Geometry:
-        """A grid over the same box with other voxel edges (z, y, x) in mm; the centres of both boxes agree."""
+        """A grid over the same box with other voxel edges (z, y, x) in mm; the centres of both boxes agree.
+
+        Raises
+        ------
+        GeometryError
+            If the edges are not three positive lengths.
+        """
         old = np.asarray(self.spacing)
         new = np.asarray(spacing, float)
+        if new.shape != (3,) or not np.isfinite(new).all() or (new <= 0).any():
+            raise GeometryError(
+                "A spacing is three positive lengths", field="spacing", found=spacing, expected="z, y, x"
+            )
         # Rounded to 1e-6 first: 60 x 1.1 mm into 3.3 mm is 20 voxels, not 21.
         shape = np.maximum(1, np.ceil(np.round(np.asarray(self.shape) * old / new, 6)).astype(int))
         affine = self.affine.copy()
@@ -243,6 +246,11 @@ class Registration:
         Frames of reference.
     matrix
         4 x 4, from millimetres of ``source`` to millimetres of ``target``.
+
+    Raises
+    ------
+    GeometryError
+        If it has no name, or the matrix is not finite, is singular or is no affine transform.
     """
 
     name: str
@@ -250,9 +258,30 @@ class Registration:
     target: str
     matrix: Affine = field(default_factory=lambda: np.eye(4))
 
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise GeometryError("A registration needs a name", field="name", expected="what made it, and when")
+        object.__setattr__(self, "matrix", _affine(self.matrix, field="matrix"))
+
     def connects(self, moving: Geometry, fixed: Geometry) -> bool:
         """Whether it leads from the one geometry's frame to the other's."""
         return self.source == moving.frame and self.target == fixed.frame
+
+
+def _affine(values: ArrayLike, *, field: str) -> Affine:
+    """A checked copy that nobody can change."""
+    affine = np.array(values, dtype=float)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.allclose(affine[3], [0, 0, 0, 1]):
+        raise GeometryError(
+            f"The {field} is not a finite 4 x 4 matrix with last row 0 0 0 1", field=field, found=affine.tolist()
+        )
+    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    if not abs(np.linalg.det(affine[:3, :3])) > FLATNESS * edges.prod():
+        raise GeometryError(
+            f"The {field} is singular: voxels have no volume", field=field, found=affine[:3, :3].tolist()
+        )
+    affine.setflags(write=False)
+    return affine
 
 
 def _three(values: Sequence[int] | NDArray[np.int_]) -> tuple[int, int, int]:

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from timelens import units
-from timelens.errors import DataError, GeometryError, UnitError, UsageError
+from timelens.errors import DataError, GeometryError, UsageError
 from timelens.knowledge import quantities
 from timelens.study.axes import SPACE, Axis, default_names
+from timelens.study.combine import decay_of_product, require_addable, require_same_space
 from timelens.study.geometry import Geometry, Registration
 from timelens.study.timing import FrameTiming
 
@@ -58,6 +59,9 @@ class Image:
         If unit, axes, geometry or timing do not fit the data.
     """
 
+    #: numpy leaves arithmetic with an image to the image, which refuses bare arrays: they have no unit.
+    __array_ufunc__ = None
+
     def __init__(
         self,
         data: AnyArray | Loader,
@@ -82,6 +86,8 @@ class Image:
         else:
             self._loader = None
             self._data = data
+            if not hasattr(data, "shape"):
+                raise UsageError("An image needs an array", found=type(data).__name__, mend="numpy.asarray(...)")
             self.shape = tuple(data.shape)
             self.dtype = np.dtype(data.dtype)
         self.unit = units.parse(unit).code
@@ -127,7 +133,11 @@ class Image:
                 expected=f"axes {names} of {self.shape}",
                 file=self.name,
             )
-        if self.quantity is not None and (known := quantities.find(self.quantity)) is not None and known.unit != "1":
+        if (
+            self.quantity is not None
+            and (known := quantities.find(self.quantity)) is not None
+            and known.kind != "value"
+        ):
             units.require_same_kind(self.unit, known.unit, operation=f"give the quantity {known.name} the unit")
 
     def __repr__(self) -> str:
@@ -148,7 +158,7 @@ class Image:
         Raises
         ------
         DataError
-            If the file gives an array of another shape than its header said.
+            If the file gives an array of another shape or type than its header said.
         """
         if self._data is None:
             assert self._loader is not None
@@ -160,6 +170,15 @@ class Image:
                     expected=self.shape,
                     file=self.name,
                 )
+            if data.dtype != self.dtype:
+                if not np.can_cast(data.dtype, self.dtype, "same_kind"):
+                    raise DataError(
+                        "The file gives values of another type than its header says",
+                        found=data.dtype,
+                        expected=self.dtype,
+                        file=self.name,
+                    )
+                data = data.astype(self.dtype)
             self._data = data
         return self._data
 
@@ -222,6 +241,10 @@ class Image:
             if isinstance(cut, slice):
                 shape.append(len(range(size)[cut]))
                 axes.append(axis.take(cut))
+            elif not isinstance(cut, int | np.integer):
+                raise UsageError(
+                    f"Axis {axis.name!r} is cut by a number or a slice", found=type(cut).__name__, expected="int, slice"
+                )
             elif not -size <= cut < size:
                 raise UsageError(f"Axis {axis.name!r} has no position {cut}", found=cut, expected=f"0 to {size - 1}")
         if 0 in shape:
@@ -287,6 +310,8 @@ class Image:
         result = units.parse(self.unit) * factor_unit
         wanted = unit or result.code
         values = np.asarray(factor, float) * units.conversion_factor(result, wanted)
+        if not np.isfinite(values).all():
+            raise DataError("A factor is not finite", field="factor", found=factor, file=self.name)
         if values.ndim == 1:
             if len(values) != self.shape[0]:
                 raise DataError("One factor per position of the first axis", found=len(values), expected=self.shape[0])
@@ -328,74 +353,41 @@ class Image:
         registration
             Leads from this image's frame to the target's where they differ.
         fill
-            Value outside the image; 0 for integer images.
+            Value where a voxel's centre lies outside of this image's box; integers by the nearest voxel get 0.
 
         Raises
         ------
         GeometryError
             If this image has no geometry, or the frames differ and no registration joins them.
+        DataError
+            When pixels are computed, if some are not finite and the order is 2 or more.
         """
         if self.geometry is None:
             raise GeometryError("Raw data without a geometry cannot be resampled", file=self.name)
         target.require_same_frame(self.geometry, registration=registration)
+        if target.same_frame(self.geometry) and target.same_grid(self.geometry):
+            return self.with_info(geometry=target)
         to_source = np.linalg.inv(self.geometry.affine)
         if registration is not None and not target.same_frame(self.geometry):
             to_source = to_source @ np.linalg.inv(registration.matrix)
         matrix = to_source @ target.affine
-        integer = self.dtype.kind in "iub"
-        dtype = self.dtype if integer and order == 0 else np.result_type(self.dtype, np.float32)
-        outside = 0.0 if integer and order == 0 else fill
+        keeps = self.dtype.kind in "iub" and order == 0
+        dtype = self.dtype if keeps else np.result_type(self.dtype, np.float32)
 
         def compute(array: AnyArray) -> NDArray[Any]:
-            from scipy import ndimage
+            from timelens.study.resample import resample
 
-            leading = self.shape[:-3]
-            result = np.empty((*leading, *target.shape), dtype)
-            for position in np.ndindex(*leading):
-                volume = np.asarray(array[position])
-                if dtype.kind == "f":
-                    volume = volume.astype(dtype, copy=False)
-                ndimage.affine_transform(
-                    volume,
-                    matrix[:3, :3],
-                    matrix[:3, 3],
-                    target.shape,
-                    order=order,
-                    mode="constant",
-                    cval=outside,
-                    output=result[position],
-                )
-            return result
+            values = np.asarray(array)
+            return resample(values, matrix, target.shape, order=order, fill=0 if keeps else fill, dtype=dtype)
 
         return self._derived(compute, shape=(*self.shape[:-3], *target.shape), geometry=target, dtype=dtype)
 
     # -- arithmetic ----------------------------------------------------------------------------------------------
 
-    def _require_addable(self, other: Image, operation: str) -> None:
-        kinds = [q.kind if n and (q := quantities.find(n)) else "" for n in (self.quantity, other.quantity)]
-        units.require_same_kind(self.unit, other.unit, operation=operation, left_kind=kinds[0], right_kind=kinds[1])
-        if self.decay_reference != other.decay_reference:
-            raise UnitError(
-                f"Cannot {operation} images decay-corrected to different times",
-                field="decay_reference",
-                found=f"{self.decay_reference} and {other.decay_reference}",
-                expected="one reference",
-                mend="convert one with lenses.pet.suv or engines.radioactivity first",
-            )
-        self._require_same_space(other)
-
-    def _require_same_space(self, other: Image) -> None:
-        if self.shape != other.shape or [a.name for a in self.axes] != [a.name for a in other.axes]:
-            raise GeometryError("Images of different shape", found=other.shape, expected=self.shape)
-        if self.geometry is not None and other.geometry is not None:
-            self.geometry.require_same_grid(other.geometry)
-        if self.frames is not None and other.frames is not None and not self.frames.close_to(other.frames):
-            raise DataError("The frame timings of the two images differ", field="frames")
-
     def _plus(self, other: Image, sign: int) -> Image:
         if not isinstance(other, Image):
             return NotImplemented
-        self._require_addable(other, "add" if sign > 0 else "subtract")
+        require_addable(self, other, "add" if sign > 0 else "subtract")
         factor = units.conversion_factor(other.unit, self.unit) * sign
         quantity = self.quantity if self.quantity == other.quantity else None
         dtype = np.result_type(self.dtype, other.dtype, np.float32)
@@ -403,6 +395,7 @@ class Image:
             lambda a: (_floating(a) + _floating(other.array) * dtype.type(factor)).astype(dtype),
             shape=self.shape,
             quantity=quantity,
+            frames=self.frames if self.frames is not None else other.frames,
             dtype=dtype,
         )
 
@@ -414,7 +407,7 @@ class Image:
 
     def _times(self, other: Image | float, invert: bool) -> Image:
         if isinstance(other, Image):
-            self._require_same_space(other)
+            require_same_space(self, other)
             unit = units.parse(self.unit) / other.unit if invert else units.parse(self.unit) * other.unit
             dtype = np.result_type(self.dtype, other.dtype, np.float32)
 
@@ -425,20 +418,23 @@ class Image:
                 with np.errstate(divide="ignore", invalid="ignore"):
                     return _floating(a) / b
 
-            return self._derived(compute, shape=self.shape, unit=unit.code, quantity=None, dtype=dtype)
+            return self._derived(
+                compute,
+                shape=self.shape,
+                unit=unit.code,
+                quantity=None,
+                decay_reference=decay_of_product(self, other, invert=invert),
+                frames=self.frames if self.frames is not None else other.frames,
+                dtype=dtype,
+            )
         if isinstance(other, int | float | np.number):
+            if invert and other == 0:
+                raise UsageError("An image cannot be divided by 0", file=self.name)
             return self.scaled(1.0 / float(other) if invert else float(other), "1", quantity=self.quantity)
         return NotImplemented
 
-    def __mul__(self, other: Image | float) -> Image:
-        return self._times(other, invert=False)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Image | float) -> Image:
-        return self._times(other, invert=True)
-
 
 def _floating(array: AnyArray) -> AnyArray:
-    """Integers as float32 (DICOM's stored values fit), everything else as it is."""
-    return array.astype(np.float32) if array.dtype.kind in "iub" else array
+    """Short integers as float32, long ones as float64 (float32 would round them), real and complex as they are."""
+    dtype = np.result_type(array.dtype, np.float32)
+    return array if array.dtype == dtype else array.astype(dtype)

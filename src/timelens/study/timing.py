@@ -38,8 +38,8 @@ class FrameTiming:
     zero: Literal["injection", "first frame"] = "first frame"
 
     def __post_init__(self) -> None:
-        start = np.atleast_1d(np.asarray(self.start, float))
-        duration = np.atleast_1d(np.asarray(self.duration, float))
+        start = np.atleast_1d(np.array(self.start, float))
+        duration = np.atleast_1d(np.array(self.duration, float))
         if start.ndim != 1 or start.shape != duration.shape:
             raise DataError("Frame starts and durations differ in number", found=f"{start.shape}, {duration.shape}")
         if not (np.isfinite(start).all() and np.isfinite(duration).all()) or (duration < 0).any():

@@ -22,6 +22,8 @@ __all__ = ["Connectivity", "Regions", "components", "find_regions", "label_compo
 
 Connectivity = Literal[6, 18, 26]
 
+Int64 = npt.NDArray[np.int64]
+
 _DENSE_LIMIT = 1 << 22
 
 
@@ -84,16 +86,16 @@ class Regions:
     def select(self, order: Sequence[int] | IntArray, *, labels: Sequence[int] | IntArray | None = None) -> Regions:
         """Some of the regions in the given order, with new labels if given."""
         chosen = np.asarray(order, dtype=np.int64)
-        pieces = [np.arange(self.offsets[i], self.offsets[i + 1]) for i in chosen]
-        take = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int64)
         sizes = (self.offsets[1:] - self.offsets[:-1])[chosen]
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        take = np.arange(offsets[-1]) + np.repeat(self.offsets[chosen] - offsets[:-1], sizes)
         return Regions(
             self.shape,
             self.labels[chosen] if labels is None else np.asarray(labels, dtype=np.int64),
             self.counts[chosen],
             self.lower[chosen],
             self.upper[chosen],
-            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            offsets,
             self.starts[take],
             self.lengths[take],
         )
@@ -117,7 +119,8 @@ class Regions:
                 "The data type does not hold all labels", field="dtype", found=kind, expected=f"room for {highest}"
             )
         volume = np.zeros(self.shape, dtype=kind)
-        runs.paint(volume.reshape(-1), self.starts, self.lengths, self.offsets, self.labels.astype(kind))
+        of_runs = np.repeat(self.labels.astype(kind), np.diff(self.offsets))
+        runs.paint(volume.reshape(-1), self.starts, self.lengths, of_runs)
         return volume
 
 
@@ -183,22 +186,8 @@ def components(
     min_volume_ml, min_voxels
         Smaller components are dropped; one exactly as large stays.
     """
-    if connectivity not in (6, 18, 26):
-        raise UsageError("No such neighbourhood", field="connectivity", found=connectivity, expected="6, 18 or 26")
-    least = min_voxels
-    if min_volume_ml > 0:
-        if spacing is None:
-            raise UsageError(
-                "A minimum volume in mL needs the voxel spacing", field="spacing", mend="give spacing=(z, y, x) in mm"
-            )
-        # A hair of tolerance, so that a component of exactly the minimum volume survives rounding.
-        least = max(least, int(np.ceil(min_volume_ml / voxel_volume_ml(spacing) * (1 - 1e-9))))
-    shape = checked_shape(mask, "mask")
-    row_offsets, x0, x1, _, rows = _scan(mask, shape, binary=True)
-    parent = runs.join_rows(row_offsets, x0, x1, shape[0], shape[1], connectivity)
-    dense, number = runs.flatten(parent)
-    found = _assemble(shape, rows * shape[2] + x0, x1 - x0, dense, np.arange(1, number + 1))
-    return found.select(np.flatnonzero(found.counts >= least)).ordered()
+    shape, starts, lengths, rank, number = _ranked_runs(mask, connectivity, spacing, min_volume_ml, min_voxels)
+    return _assemble(shape, starts, lengths, rank, np.arange(1, number + 1))
 
 
 def label_components(
@@ -210,9 +199,10 @@ def label_components(
     min_voxels: int = 1,
 ) -> IntArray:
     """As :func:`components`, painted into a label volume: 1 is the largest component."""
-    return components(
-        mask, connectivity=connectivity, spacing=spacing, min_volume_ml=min_volume_ml, min_voxels=min_voxels
-    ).paint()
+    shape, starts, lengths, rank, number = _ranked_runs(mask, connectivity, spacing, min_volume_ml, min_voxels)
+    volume = np.zeros(shape, dtype=_smallest_type(number))
+    runs.paint(volume.reshape(-1), starts, lengths, (rank + 1).astype(volume.dtype))
+    return volume
 
 
 def relabel(labels: Any) -> IntArray:
@@ -264,6 +254,44 @@ def _levels(positions: npt.NDArray[np.float64], tolerance: float) -> npt.NDArray
     out = np.empty(len(positions), dtype=np.int64)
     out[order] = level
     return out
+
+
+def _ranked_runs(
+    mask: Any,
+    connectivity: Connectivity,
+    spacing: Sequence[float] | None,
+    min_volume_ml: float,
+    min_voxels: int,
+) -> tuple[tuple[int, int, int], Int64, Int64, Int64, int]:
+    """Shape; starts, lengths and component of the runs, in raster order; number of components.
+
+    Component 0 is the largest; of equal ones the earlier comes first.
+    """
+    if connectivity not in (6, 18, 26):
+        raise UsageError("No such neighbourhood", field="connectivity", found=connectivity, expected="6, 18 or 26")
+    least = min_voxels
+    if min_volume_ml > 0:
+        if spacing is None:
+            raise UsageError(
+                "A minimum volume in mL needs the voxel spacing", field="spacing", mend="give spacing=(z, y, x) in mm"
+            )
+        # A hair of tolerance, so that a component of exactly the minimum volume survives rounding.
+        least = max(least, int(np.ceil(min_volume_ml / voxel_volume_ml(spacing) * (1 - 1e-9))))
+    shape = checked_shape(mask, "mask")
+    row_offsets, x0, x1, _, rows = _scan(mask, shape, binary=True)
+    component, number = runs.flatten(runs.join_rows(row_offsets, x0, x1, shape[0], shape[1], connectivity))
+    starts, lengths = rows * shape[2] + x0, x1 - x0
+    counts = np.bincount(component, weights=lengths, minlength=number)
+    kept = np.flatnonzero(counts >= least)
+    # Components are numbered by their first voxel, which a stable sort keeps among equals.
+    order = kept[np.argsort(-counts[kept], kind="stable")]
+    rank = np.full(number, -1, dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    rank = rank[component]
+    if len(order) < number:
+        inside = rank >= 0
+        starts, lengths, rank = starts[inside], lengths[inside], rank[inside]
+    return shape, starts, lengths, rank, len(order)
 
 
 def _scan(volume: Any, shape: tuple[int, int, int], *, binary: bool = False) -> tuple[npt.NDArray[np.int64], ...]:

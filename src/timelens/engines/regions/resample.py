@@ -6,6 +6,7 @@ box resampled alone has the values it would have in the whole volume.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ class Resampling:
             stop = int(np.searchsorted(at, lower[axis] + box.shape[axis], side="right"))
             first.append(start)
             parts.append(self._linear[axis][start:stop, lower[axis] : lower[axis] + box.shape[axis]])
-        share = _apply(parts, box.astype(np.float64))
+        share = _apply(parts, box, (0, 0, 0))
         # Ties at exactly one half are kept, whatever the rounding.
         return share >= 0.5 - 1e-9, np.array(first)
 
@@ -111,14 +112,14 @@ class Resampling:
             limits.append((start, stop))
             parts.append(self._cubic[axis][low[axis] : high[axis], start:stop])
         z0, z1 = limits[0]
-        return _apply(parts, float_slab(image, z0, z1), (0, limits[1][0], limits[2][0]))
+        values = float_slab(image, z0, z1)
+        matrices = [part.astype(values.dtype) for part in parts]
+        return _apply(matrices, values, (0, limits[1][0], limits[2][0]))
 
 
-def _apply(
-    matrices: list[npt.NDArray[np.float64]], image: FloatArray, corner: tuple[int, int, int] = (0, 0, 0)
-) -> FloatArray:
-    """Multiply a box of the image along each axis in turn, in the image's precision."""
-    z, y, x = (np.ascontiguousarray(matrix, dtype=image.dtype) for matrix in matrices)
+def _apply(matrices: Sequence[FloatArray], image: npt.NDArray[Any], corner: tuple[int, int, int]) -> FloatArray:
+    """Multiply a box of the image along each axis in turn, in the matrices' precision."""
+    z, y, x = (np.ascontiguousarray(matrix) for matrix in matrices)
     return np.asarray(_multiply(np.ascontiguousarray(image), *corner, z, y, np.ascontiguousarray(x.T)))
 
 
@@ -134,10 +135,17 @@ def _multiply(
 ) -> npt.NDArray[Any]:
     """Products along z, y and x (the last matrix transposed); all inner loops run along x, without threads."""
     ny, nx = along_y.shape[1], along_x.shape[0]
-    nothing = np.zeros(1, dtype=image.dtype)[0]
-    plane = np.empty((ny, nx), dtype=image.dtype)
-    line = np.empty(nx, dtype=image.dtype)
-    out = np.zeros((along_z.shape[0], along_y.shape[0], along_x.shape[1]), dtype=image.dtype)
+    nothing = along_z[0, 0] * 0
+    # A voxel reaches only a band of the new ones.
+    first = np.zeros(nx, dtype=np.int64)
+    last = np.zeros(nx, dtype=np.int64)
+    for x in range(nx):
+        reached = np.flatnonzero(np.abs(along_x[x]) > _NEGLIGIBLE)
+        if len(reached) > 0:
+            first[x], last[x] = reached[0], reached[-1] + 1
+    plane = np.empty((ny, nx), dtype=along_z.dtype)
+    line = np.empty(nx, dtype=along_z.dtype)
+    out = np.zeros((along_z.shape[0], along_y.shape[0], along_x.shape[1]), dtype=along_z.dtype)
     for i in range(along_z.shape[0]):
         plane[:] = nothing
         for z in range(along_z.shape[1]):
@@ -155,6 +163,6 @@ def _multiply(
                     for x in range(nx):
                         line[x] += weight * plane[y, x]
             for x in range(nx):
-                for k in range(along_x.shape[1]):
+                for k in range(first[x], last[x]):
                     out[i, j, k] += line[x] * along_x[x, k]
     return out

@@ -187,11 +187,10 @@ def expand(starts: Int64, lengths: Int64, total: int) -> Int64:
 
 
 @njit(cache=True, nogil=True)
-def paint(volume: npt.NDArray[Any], starts: Int64, lengths: Int64, offsets: Int64, labels: npt.NDArray[Any]) -> None:
-    """Write each region's label into a flat volume."""
-    for k in range(len(offsets) - 1):
-        for r in range(offsets[k], offsets[k + 1]):
-            volume[starts[r] : starts[r] + lengths[r]] = labels[k]
+def paint(volume: npt.NDArray[Any], starts: Int64, lengths: Int64, labels: npt.NDArray[Any]) -> None:
+    """Write each run's label into a flat volume."""
+    for r in range(len(starts)):
+        volume[starts[r] : starts[r] + lengths[r]] = labels[r]
 
 
 @njit(cache=True, nogil=True)
