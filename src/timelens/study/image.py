@@ -433,6 +433,14 @@ class Image:
             return self.scaled(1.0 / float(other) if invert else float(other), "1", quantity=self.quantity)
         return NotImplemented
 
+    def __mul__(self, other: Image | float) -> Image:
+        return self._times(other, invert=False)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Image | float) -> Image:
+        return self._times(other, invert=True)
+
 
 def _floating(array: AnyArray) -> AnyArray:
     """Short integers as float32, long ones as float64 (float32 would round them), real and complex as they are."""
