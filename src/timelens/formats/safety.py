@@ -32,6 +32,7 @@ __all__ = [
     "MAX_MEMBERS",
     "MAX_RATIO",
     "check_claim",
+    "check_zip",
     "contained",
     "existing",
     "expand_file",
@@ -348,6 +349,25 @@ def contained(root: str | Path, name: str, *, file: object = "", field: object =
 def inside(root: str | Path, path: str | Path) -> bool:
     """Whether a path stays in a folder when its symbolic links are followed."""
     return Path(path).resolve().is_relative_to(Path(root).resolve())
+
+
+def check_zip(archive: str | Path, *, limit: int = MAX_BYTES) -> None:
+    """Hold what a zip archive claims to expand to against the caps, before anything reads it.
+
+    Raises
+    ------
+    UnsafeFileError
+        If it is a bomb.
+    FormatError
+        If it is no zip archive.
+    """
+    place = existing(archive)
+    try:
+        with zipfile.ZipFile(place) as opened:
+            members = opened.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise _damaged(error, archive, "zip directory") from error
+    _check_archive(len(members), sum(m.file_size for m in members), place.stat().st_size, limit, archive)
 
 
 def extract_zip(archive: str | Path, folder: str | Path, *, limit: int = MAX_BYTES) -> list[Path]:
