@@ -190,7 +190,9 @@ def expand(starts: Int64, lengths: Int64, total: int) -> Int64:
 def paint(volume: npt.NDArray[Any], starts: Int64, lengths: Int64, labels: npt.NDArray[Any]) -> None:
     """Write each run's label into a flat volume."""
     for r in range(len(starts)):
-        volume[starts[r] : starts[r] + lengths[r]] = labels[r]
+        # Most runs are short: a loop costs less than a slice.
+        for i in range(starts[r], starts[r] + lengths[r]):
+            volume[i] = labels[r]
 
 
 @njit(cache=True, nogil=True)
