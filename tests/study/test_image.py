@@ -410,7 +410,7 @@ def itk(image: Image) -> sitk.Image:
 
 
 # Positions halfway between two voxels have no nearest one, so these grids avoid them.
-FINER = Geometry.from_spacing((9, 9, 9), (1.71, 1.13, 0.83), origin=(10.07, 19.61, 29.23), frame="1.2.3")
+FINER = Geometry.from_spacing((9, 9, 9), (1.71, 1.13, 0.83), origin=(10.07, 19.66, 29.23), frame="1.2.3")
 COARSER = Geometry.from_spacing((3, 3, 3), (4.31, 4.77, 2.93), origin=(9.59, 21.31, 28.87), frame="1.2.3")
 
 
