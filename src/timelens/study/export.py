@@ -113,11 +113,15 @@ def _parse(row: dict[str, str], path: str, line: int) -> Measurement:
 def _write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     def write(place: Path) -> None:
         with open(place, "w", encoding="utf-8", errors="replace", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows(rows)
+            for row in (columns, *rows):
+                stream.write(",".join(_quoted(cell) for cell in row) + "\n")
 
     _replace(path, write)
+
+
+def _quoted(cell: str) -> str:
+    # csv.writer before Python 3.13 leaves a lone carriage return bare, and readers then see two lines.
+    return '"' + cell.replace('"', '""') + '"' if any(sign in cell for sign in ',"\r\n') else cell
 
 
 def _replace(path: str | Path, write: Callable[[Path], object]) -> None:
