@@ -184,7 +184,7 @@ def full_study(out: Path, *, step: float = 6.0, subjects: int = 2) -> Path:
                 "outputs": ["pet/pet_desc-suv_map.nii.gz", "pet/pet_desc-lesions_dseg.nii.gz"],
                 "run": {
                     "id": "9f2c4b1a77e0d3c5",
-                    "inputs": [{"path": f"dicom/IM{k:04d}.dcm", "sha256": f"{k:064x}", "size": 33000} for k in range(3)],
+                    "inputs": [{"path": f"dicom/IM{k}.dcm", "sha256": f"{k:064x}", "size": 33000} for k in range(3)],
                     "software": {"timelens": "0.1.0", "python": "3.11", "numpy": "2.2"},
                     "parameters": {"options": {}},
                     "seed": None,
@@ -201,8 +201,8 @@ def full_study(out: Path, *, step: float = 6.0, subjects: int = 2) -> Path:
 def _acquisitions(pet: tuple[int, ...], ct: tuple[int, ...], step: float) -> list[dict[str, Any]]:
     common = {"spacing_mm": [step] * 3, "frame": "1.2.3"}
     return [
-        {"id": "pet", "modality": "pet", "agent": "FDG", "radionuclide": "18F", "description": "WB PET", "unit": "Bq/mL",
-         "role": "measured", "shape": list(pet), **common},
+        {"id": "pet", "modality": "pet", "agent": "FDG", "radionuclide": "18F", "description": "WB PET",
+         "unit": "Bq/mL", "role": "measured", "shape": list(pet), **common},
         {"id": "ct", "modality": "ct", "agent": None, "description": "CT low dose", "role": "supporting",
          "unit": "[hnsf'U]", "shape": list(ct), **common},
     ]  # fmt: skip
@@ -224,6 +224,7 @@ def _pictures(folder: Path, patient: Any) -> list[dict[str, str]]:
     found = []
     for kind, figure in drawn.items():
         write_png(figure, folder / "figures" / f"pet_{kind}.png")
-        found.append({"file": f"figures/pet_{kind}.png", "title": titles[kind], "kind": kind,
-                      "caption": "Coronal and sagittal, lesions outlined." if kind == "mip" else "Of all lesions."})  # fmt: skip
+        caption = "Coronal and sagittal, lesions outlined." if kind == "mip" else "Of all lesions."
+        place = f"figures/pet_{kind}.png"
+        found.append({"file": place, "title": titles[kind], "kind": kind, "caption": caption})
     return found

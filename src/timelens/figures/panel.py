@@ -188,11 +188,17 @@ class Panel:
 def colour_bar(
     figure: Figure, box: Box, *, colours: str, limits: tuple[float, float], label: str, over: bool = False
 ) -> Axes:
-    """A colour bar with its label and unit; an arrow on top where values lie above the upper limit."""
+    """A colour bar along the longer side of its box, with label and unit; an arrow where values lie above it."""
     width, height = figure.get_size_inches()
     axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
     mappable = ScalarMappable(Normalize(*limits), colours)
-    bar = figure.colorbar(mappable, cax=axes, extend="max" if over else "neither", extendfrac=0.04)
+    bar = figure.colorbar(
+        mappable,
+        cax=axes,
+        orientation="vertical" if box[3] > box[2] else "horizontal",
+        extend="max" if over else "neither",
+        extendfrac=0.04,
+    )
     bar.set_label(label, fontsize=9, color=INK, labelpad=4)
     bar.ax.tick_params(labelsize=8, colors=MUTED, length=3)
     bar.outline.set_edgecolor("#9aa5b1")

@@ -173,18 +173,18 @@ def waterfall_figure(
         Changes between these percentages are within repeatability; drawn as a band.
     """
     finite = sorted(((v, k) for k, v in changes.items() if math.isfinite(v)), reverse=True)
-    figure = new_figure(max(4.2, 1.2 + 0.32 * len(finite)), 3.4)
+    names = [plain_name(k, 14) for _, k in finite]
+    foot = 0.25 + 0.062 * max(map(len, names), default=0)
+    figure = new_figure(max(4.2, 1.2 + 0.32 * len(finite)), 2.4 + foot)
     width = float(figure.get_size_inches()[0])
-    axes = plot_axes(figure, (0.75, 1.05, width - 0.95, 1.95), x="", y=f"Change of {symbol} [%]", title=title)
+    axes = plot_axes(figure, (0.75, foot, width - 0.95, 2.05), x="", y=f"Change of {symbol} [%]", title=title)
     axes.title.set_parse_math(False)
     if limits is not None:
         axes.axhspan(*limits, color="#e4e7eb", zorder=0.5)
     axes.axhline(0, color=INK, lw=0.8)
     axes.bar(range(len(finite)), [v for v, _ in finite], color=["#b44d12" if v > 0 else "#2b6cb0" for v, _ in finite])
     axes.set_xticks(range(len(finite)))
-    texts = axes.set_xticklabels(
-        [plain_name(k, 14) for _, k in finite], rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5
-    )
+    texts = axes.set_xticklabels(names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
     for text in texts:
         text.set_parse_math(False)
     return figure

@@ -149,13 +149,9 @@ def slices_figure(
     brightest = float(np.nanmax([*peaks.values(), 0.0]))
     top = upper or _lesion_limit(brightest, image)
     side = _side(display, max(float(np.ptp(spots[n], axis=0).max()) for n in chosen))
-    size = 1.75 if ct is not None else 2.3
-    columns = 6 if ct is not None else 3
+    columns, size, bars, foot = (6, 1.36, 0.1, 0.95) if ct is not None else (3, 2.3, 0.85, 0.1)
     row_height = size + 0.54
-    foot = 0.3 if ct is not None else 0.1
-    figure = new_figure(
-        0.15 + columns * (size + 0.08) + (1.65 if ct is not None else 0.85), len(chosen) * row_height + foot
-    )
+    figure = new_figure(0.15 + columns * (size + 0.08) + bars, len(chosen) * row_height + foot)
     width, height = figure.get_size_inches()
     for row, number in enumerate(chosen):
         bottom = height - (row + 1) * row_height + 0.06
@@ -167,27 +163,27 @@ def slices_figure(
             color=region_colour(number), parse_math=False,
         )  # fmt: skip
         for column, plane in enumerate(PLANES):
-            fused = column + 3
             box = (0.15 + column * (size + 0.08), bottom, size, size)
             _cut(figure, box, volume, display, plane, centre, side, top, spots, roles, title=plane)
             if ct is not None:
-                box = (0.15 + fused * (size + 0.08), bottom, size, size)
+                box = (0.15 + (column + 3) * (size + 0.08), bottom, size, size)
                 _cut(
                     figure, box, volume, display, plane, centre, side, top, spots, roles,
                     title=f"{plane} on CT", ct=ct, registration=registration,
                 )  # fmt: skip
-    left = 0.15 + columns * (size + 0.08) + 0.04
-    tall = min(2 * size, height - foot - 0.6)
-    over = brightest > top
-    bottom = height - 0.48 - tall
-    colour_bar(figure, (left, bottom, 0.13, tall), colours=_GREY, limits=(0, top), label=_label(image), over=over)
-    if ct is not None:
-        box = (left + 0.8, bottom, 0.13, tall)
-        colour_bar(figure, box, colours=_HEAT, limits=(0, top), label=f"{_label(image)}, on CT", over=over)
-        note = f"CT window {CT_WINDOW[0]:g} to {CT_WINDOW[1]:g} HU".replace("-", "−")
-        if registration is not None and not image_frames_agree(image, ct):
-            note += f"; registration: {plain_name(registration.name, 80)}"
-        figure.text(0.15 / width, 0.1 / height, note, fontsize=8, color=INK, parse_math=False)
+    over, label = brightest > top, _label(image)
+    if ct is None:
+        tall = min(2 * size, height - foot - 0.6)
+        box = (0.15 + columns * (size + 0.08) + 0.04, height - 0.48 - tall, 0.13, tall)
+        colour_bar(figure, box, colours=_GREY, limits=(0, top), label=label, over=over)
+        return figure
+    for start, colours, text in ((0, _GREY, label), (3, _HEAT, f"{label}, over CT")):
+        box = (0.15 + start * (size + 0.08), foot - 0.27, 3 * size - 0.2, 0.12)
+        colour_bar(figure, box, colours=colours, limits=(0, top), label=text, over=over)
+    note = f"CT window {CT_WINDOW[0]:g} to {CT_WINDOW[1]:g} HU".replace("-", "−")
+    if registration is not None and not image_frames_agree(image, ct):
+        note += f"; registration: {plain_name(registration.name, 80)}"
+    figure.text(0.15 / width, 0.08 / height, note, fontsize=8, color=INK, parse_math=False)
     return figure
 
 

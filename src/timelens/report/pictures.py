@@ -72,19 +72,21 @@ def course_pictures(sessions: Sequence[SessionResults]) -> list[Picture]:
         "Total metabolic tumour volume (TMTV) and the largest SUVpeak of all lesions, per subject, over the sessions; "
         "below in percent of the first session. Bars show the uncertainty where one is stated."
     )
-    found = [_drawn("Course over time", caption, f"Course of {subjects} subjects", png_bytes(trend_figure(course)))]
+    found = [
+        _drawn("Course over time", caption, f"Course of {subjects} subjects", "trend", png_bytes(trend_figure(course)))
+    ]
     for subject, first, last, changes in lesion_changes(sessions)[:_MOST_WATERFALLS]:
         title = f"{subject}: change of each lesion"
         caption = f"Change of SUVpeak of the lesions followed from {first} to {last}, largest rise first."
         figure = waterfall_figure(changes, symbol="SUVpeak", title=f"{subject}, {first} to {last}")
         listed = ", ".join(f"{k} {v:+.0f} %" for k, v in sorted(changes.items()))
-        found.append(_drawn(title, caption, listed, png_bytes(figure)))
+        found.append(_drawn(title, caption, listed, "waterfall", png_bytes(figure)))
     return found
 
 
-def _drawn(title: str, caption: str, alt: str, data: bytes) -> Picture:
+def _drawn(title: str, caption: str, alt: str, kind: str, data: bytes) -> Picture:
     width, height = struct.unpack(">II", data[16:24])
-    return Picture(title, caption, f"{title}. {alt}", "trend", *_shown((width, height)), lambda: data)
+    return Picture(title, caption, f"{title}. {alt}", kind, *_shown((width, height)), lambda: data)
 
 
 def _png_size(path: Path) -> tuple[int, int] | None:

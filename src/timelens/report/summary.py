@@ -14,7 +14,7 @@ __all__ = ["WHOLE", "Scan", "lesion_changes", "points", "scans"]
 #: What stands in the summary, in this order.
 WHOLE = ("lesion_count", "tmtv", "tlg", "suv_max", "suv_peak", "dmax")
 _TOTAL = "all lesions"
-_COURSES = (("tmtv", "TMTV"), ("suv_peak", "SUVpeak, largest of all lesions"))
+_COURSES = (("tmtv", "TMTV"), ("suv_peak", "Largest SUVpeak"))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ MAIN = (
 #: More columns than this do not fit a page.
 MOST_COLUMNS = 7
 _FOLD_FROM = 25
+_GREEK = {"Psi": "Ψ", "rho": "ρ", "rho_A": "ρ<sub>A</sub>"}
 _KINDS = {
     "standard_error": "one standard error",
     "repeatability": "limits of repeatability (half the width of the limits of agreement between two scans without "
@@ -101,6 +102,8 @@ def symbol_html(known: Quantity) -> Markup:
     >>> symbol_html(get("suv_max")), symbol_html(get("k_i"))
     (Markup('SUV<sub>max</sub>'), Markup('K<sub>i</sub>'))
     """
+    if known.symbol in _GREEK:
+        return Markup(_GREEK[known.symbol])
     for pattern, form in (
         (r"(SUV|SUL)(max|mean|min|median|peak|SD)( .*)?", "{}<sub>{}</sub>{}"),
         (r"([A-Za-z]+\d?)_([A-Za-z]+)()", "{}<sub>{}</sub>{}"),
@@ -139,6 +142,10 @@ def remarks(row: Row) -> list[str]:
         level = f"{100 * row.level:g} % interval" if math.isfinite(row.level) else "interval"
         found.append(f"in brackets the {level}")
     return found
+
+
+def _of_spread(remark: str) -> bool:
+    return remark.startswith(("uncertainty:", "± is ", "in brackets "))
 
 
 def _letters(index: int) -> str:
@@ -206,6 +213,8 @@ def _table(
         valued = [set(remarks(row)) for row in column if not math.isnan(row.value)]
         # A remark that all values share stands once, in the head.
         shared = set.intersection(*valued) if valued else set()
+        spread = [set(remarks(row)) for row in column if _spread(row)]
+        shared |= {text for text in set.intersection(*spread) if _of_spread(text)} if spread else set()
         common[quantity] = shared
         ordered = [r for row in column for r in remarks(row) if r in shared]
         marks = " ".join(notes.mark(text) for text in dict.fromkeys(ordered))
