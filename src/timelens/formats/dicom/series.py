@@ -39,7 +39,7 @@ from timelens.study.image import Image
 from timelens.study.provenance import SourceFile, identifier
 from timelens.study.timing import FrameTiming
 
-__all__ = ["SeriesFiles", "group_series", "read_series"]
+__all__ = ["SeriesFiles", "group_series", "read", "read_series", "references"]
 
 _NM_CLASS = "1.2.840.10008.5.1.4.1.1.20"
 _LOOKED_AT = (
@@ -48,7 +48,8 @@ _LOOKED_AT = (
     "AcquisitionDateTime", "TimezoneOffsetFromUTC", "PatientID", "Manufacturer", "ImageType", "Units",
     "BodyPartExamined", "RadiopharmaceuticalInformationSequence", "ReferencedSeriesSequence",
     "ReferencedFrameOfReferenceSequence",
-    "CurrentRequestedProcedureEvidenceSequence", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
+    "CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence",
+    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel",
     "BitsAllocated", "SpecificCharacterSet",
 )  # fmt: skip
 
@@ -161,7 +162,7 @@ def _describe(series: SeriesFiles, dataset: Dataset, path: Path) -> None:
     series.manufacturer = text(dataset, "Manufacturer", path)
     series.body_part = text(dataset, "BodyPartExamined", path)
     series.units = text(dataset, "Units", path)
-    series.references = _references(dataset)
+    series.references = references(dataset)
     patient = text(dataset, "PatientID", path)
     series.patient = identifier("patient", patient) if patient else ""
     doses = value(dataset, "RadiopharmaceuticalInformationSequence", path)
@@ -186,13 +187,15 @@ def _structure_frame(dataset: Dataset) -> str | None:
     return None
 
 
-def _references(dataset: Dataset) -> tuple[str, ...]:
+def references(dataset: Dataset) -> tuple[str, ...]:
+    """UIDs of the series that a derived object refers to."""
     items = list(dataset.get("ReferencedSeriesSequence") or [])
     for outer in dataset.get("ReferencedFrameOfReferenceSequence") or []:
         for study in outer.get("RTReferencedStudySequence") or []:
             items += study.get("RTReferencedSeriesSequence") or []
-    for study in dataset.get("CurrentRequestedProcedureEvidenceSequence") or []:
-        items += study.get("ReferencedSeriesSequence") or []
+    for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
+        for study in dataset.get(keyword) or []:
+            items += study.get("ReferencedSeriesSequence") or []
     return tuple(dict.fromkeys(str(i.SeriesInstanceUID) for i in items if i.get("SeriesInstanceUID")))
 
 
