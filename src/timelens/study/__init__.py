@@ -20,8 +20,10 @@ _WHERE = {
     "Region": "region",
     "Registration": "geometry",
     "Result": "contract",
+    "Run": "provenance",
     "Session": "study",
     "SourceFile": "provenance",
+    "Store": "store",
     "Study": "study",
     "Subject": "study",
     "Table": "table",
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
     from timelens.study.image import Image as Image
     from timelens.study.measurement import Measurement as Measurement
     from timelens.study.mesh import Mesh as Mesh
+    from timelens.study.provenance import Run as Run
     from timelens.study.provenance import SourceFile as SourceFile
     from timelens.study.region import Region as Region
+    from timelens.study.store import Store as Store
     from timelens.study.study import Session as Session
     from timelens.study.study import Study as Study
     from timelens.study.study import Subject as Subject
