@@ -228,6 +228,7 @@ def test_damaged_headers(tmp_path, header, match):
     [
         ({"srow_x": [np.nan, 0, 0, 0]}, "sform"),
         ({"srow_x": [0, 0, 0, 0]}, "sform"),
+        ({"srow_x": [np.inf, 0, 0, 0]}, "sform"),
         ({"sform_code": 0, "qform_code": 1, "quatern_b": 5.0}, "qform"),
         ({"sform_code": 0, "qform_code": 0, "pixdim": [1, np.nan, 1, 1, 1, 1, 1, 1]}, "pixdim"),
         ({"sform_code": 0, "qform_code": 0, "pixdim": [1, 0, 1, 1, 1, 1, 1, 1]}, "pixdim"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def to_region(
     *,
     geometry: Geometry,
     id: str | None = None,  # noqa: A002 - the field's name
+    said: Mapping[str, Any] | None = None,
 ) -> Region:
     """The region set that a label file holds.
 
@@ -45,6 +47,8 @@ def to_region(
         names another, they are refused. Their grid may be another one.
     id
         Name of the set; by default the name of the file.
+    said
+        Names, roles and identity, where the file itself holds them.
 
     Raises
     ------
@@ -68,7 +72,7 @@ def to_region(
     values = _whole(image.numpy(), path)
     frame = own.frame if own.frame is not None else geometry.frame
     numbers = [int(n) for n in np.unique(values) if n > 0]
-    names, roles, identity, method = _names(path, numbers)
+    names, roles, identity, method = _names(path, numbers, said)
     return Region(
         id or assemble.stem(path),
         "labels",
@@ -103,9 +107,11 @@ def _whole(values: NDArray[Any], path: str | Path) -> NDArray[np.int32]:
     return values.astype(np.int32)
 
 
-def _names(path: str | Path, numbers: list[int]) -> tuple[dict[int, str], dict[int, Any], dict[int, str], str]:
+def _names(
+    path: str | Path, numbers: list[int], said: Mapping[str, Any] | None
+) -> tuple[dict[int, str], dict[int, Any], dict[int, str], str]:
     """Names, roles, identity and method from the sidecar, else from a table beside the file, else by number."""
-    said = assemble.described(path, None)[0].labels
+    said = said or assemble.described(path, None)[0].labels
     place = sidecar.beside(path)
     try:
         listed = {key: {int(n): str(v) for n, v in said.get(key, {}).items()} for key in ("names", "roles", "identity")}

@@ -261,6 +261,8 @@ def _geometry(header: Any, path: str | Path, problems: list[Problem]) -> Geometr
     sform, qform = int(header["sform_code"]), int(header["qform_code"])
     try:
         affine = header.get_sform() if sform > 0 else header.get_qform() if qform > 0 else header.get_base_affine()
+        if not np.isfinite(affine).all():
+            raise ValueError("it is not finite")
         found = Geometry.from_nifti(shape, _in_mm(affine, scale))
     except (GeometryError, ValueError, nib.spatialimages.HeaderDataError) as error:
         field = "sform" if sform > 0 else "qform" if qform > 0 else "pixdim"
@@ -306,7 +308,10 @@ def _compare(
 ) -> None:
     """Name a qform that disagrees with the sform by more than a tenth of a voxel."""
     try:
-        other = Geometry.from_nifti(shape, _in_mm(header.get_qform(), scale))
+        qform = header.get_qform()
+        if not np.isfinite(qform).all():
+            raise ValueError("it is not finite")
+        other = Geometry.from_nifti(shape, _in_mm(qform, scale))
     except (GeometryError, ValueError, nib.spatialimages.HeaderDataError):
         problems.append(_warning("The qform cannot be used; the sform is", path, "qform", "damaged", "an orientation"))
         return
