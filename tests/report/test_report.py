@@ -295,7 +295,7 @@ def test_rows_of_other_modalities_and_several_scans_have_tables_of_their_own(tmp
 def test_a_second_rule_for_one_region_gets_its_own_line_with_its_name(tmp_path: Path) -> None:
     rows = [row("mtv", 10.0, "mL", "neck"), row("mtv", 7.0, "mL", "neck", method="41 % of maximum")]
     prose = page(write_study(tmp_path, {"sub-001/ses-01": rows})).prose
-    assert "neck 10.0 neck 41 % of maximum 7.00" in prose
+    assert "neck fixed SUV 4.0, 26 neighbours, at least 0.5 mL 10.0 neck 41 % of maximum 7.00" in prose
 
 
 def test_replaced_rows_and_unknown_quantities_are_left_out(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def mip_figure(
     scale = min(5.6 / extent[0], 3.7 / max(extent[1], extent[2]))
     high, widths = extent[0] * scale, (extent[2] * scale, extent[1] * scale)
     entries = _entries(spots, names, roles)
-    legend_width = 0.35 + 0.075 * max((len(plain_name(name)) for _, name, _ in entries), default=-5)
+    legend_width = 0.4 + 0.088 * max((len(plain_name(name)) for _, name, _ in entries), default=-5)
     figure = new_figure(0.15 + sum(widths) + 0.15 + 0.65 + legend_width, max(high, 0.19 * len(entries)) + 0.45)
     bottom = figure.get_size_inches()[1] - high - 0.3
     left = 0.15

@@ -23,7 +23,7 @@ from timelens.report.audit import AuditView, audit_views, plain_text
 from timelens.report.pictures import Picture, course_pictures, session_pictures
 from timelens.report.read import Results, Row, SessionResults, read_results
 from timelens.report.summary import WHOLE, Scan, scans
-from timelens.report.tables import Cell, Column, Notes, Table, region_tables, symbol_html, value_cell
+from timelens.report.tables import Cell, Column, Notes, Table, head, region_tables, symbol_html, value_cell
 
 __all__ = ["write"]
 
@@ -127,13 +127,13 @@ def _header(results: Results) -> dict[str, str]:
 def _summary(results: Results, views: Sequence[SessionView]) -> dict[str, Any]:
     measured = [(session, view, scans(session)) for session, view in zip(results.sessions, views, strict=True)]
     present = [q for q in WHOLE if any(q in scan.whole for _, _, found in measured for scan in found)]
-    columns = [_column(q, next(s.whole[q] for _, _, f in measured for s in f if q in s.whole)) for q in present]
     notes = Notes()
+    heads = {q: head([scan.whole[q] for _, _, f in measured for scan in f if q in scan.whole], notes) for q in present}
     lines = []
     for session, view, found in measured:
         shown: list[Scan | None] = [*found] if found else [None]
         for scan in shown:
-            cells = [_whole_cell(scan, q, notes) for q in present]
+            cells = [_whole_cell(scan, q, notes, heads[q][1]) for q in present]
             errors = sum(p.severity == "error" for p in session.problems)
             warnings = len(session.problems) - errors
             lines.append(
@@ -148,18 +148,13 @@ def _summary(results: Results, views: Sequence[SessionView]) -> dict[str, Any]:
                     ],
                 }
             )
-    return {"columns": columns, "lines": lines, "notes": notes.listed()}
+    return {"columns": [column for column, _ in heads.values()], "lines": lines, "notes": notes.listed()}
 
 
-def _whole_cell(scan: Scan | None, quantity: str, notes: Notes) -> Cell:
+def _whole_cell(scan: Scan | None, quantity: str, notes: Notes, skip: set[str]) -> Cell:
     if scan is None:
         return Cell(reason="nothing was measured", marks=notes.mark("nothing was measured"))
-    return value_cell(scan.whole[quantity], notes) if quantity in scan.whole else Cell()
-
-
-def _column(quantity: str, row: Row) -> Column:
-    known = quantities.get(quantity)
-    return Column(symbol_html(known), unit_text(row["unit"]), known.definition)
+    return value_cell(scan.whole[quantity], notes, skip) if quantity in scan.whole else Cell()
 
 
 def _glossary(results: Results) -> list[dict[str, Any]]:
@@ -187,10 +182,9 @@ def _session_view(results: Results, session: SessionResults, number: int) -> Ses
         label = " ".join(p for p in (scan.modality.upper(), scan.agent) if p)
         title = f"Lesions and regions{f', {label}' if label and len(found) > 1 else ''}"
         regions = [r for r in session.listed("regions") if r.get("acquisition", scan.acquisition) == scan.acquisition]
-        if scan.regions:
-            tables += region_tables(scan.regions, regions, title)
-        tiles += [(_column(q, scan.whole[q]), value_cell(scan.whole[q], notes)) for q in WHOLE if q in scan.whole]
-        tiles += [(_column(row["quantity"], row), value_cell(row, notes)) for row in scan.others]
+        if scan.regions or scan.others:
+            tables += region_tables([*scan.regions, *scan.others], regions, title)
+        tiles += [_tile(scan.whole[q], notes) for q in WHOLE if q in scan.whole]
     pictures, missing = session_pictures(results.out, session)
     when = session.when
     participants = results.study.get("participants")
@@ -222,6 +216,11 @@ def _session_view(results: Results, session: SessionResults, number: int) -> Ses
         inputs=_inputs(session),
         empty=_why_empty(session, found),
     )
+
+
+def _tile(row: Row, notes: Notes) -> tuple[Column, Cell]:
+    column, shared = head([row], notes)
+    return column, value_cell(row, notes, shared)
 
 
 def _why_empty(session: SessionResults, found: Sequence[Scan]) -> str:

@@ -16,7 +16,7 @@ from timelens.knowledge.quantities import Quantity
 from timelens.report.numbers import number_text, plus_minus
 from timelens.report.read import Row
 
-__all__ = ["MAIN", "Cell", "Column", "Line", "Notes", "Table", "region_tables", "symbol_html", "value_cell"]
+__all__ = ["MAIN", "Cell", "Column", "Line", "Notes", "Table", "head", "region_tables", "symbol_html", "value_cell"]
 
 #: Columns of the lesion table where they exist; everything else goes into the tables that follow it.
 MAIN = (
@@ -144,6 +144,18 @@ def remarks(row: Row) -> list[str]:
     return found
 
 
+def head(rows: Sequence[Row], notes: Notes) -> tuple[Column, set[str]]:
+    """The head of a column of rows, and the remarks that all its values share and that therefore stand there once."""
+    valued = [set(remarks(row)) for row in rows if not math.isnan(row.value)]
+    shared = set.intersection(*valued) if valued else set()
+    spread = [set(remarks(row)) for row in rows if _spread(row)]
+    shared |= {text for text in set.intersection(*spread) if _of_spread(text)} if spread else set()
+    ordered = [text for row in rows for text in remarks(row) if text in shared]
+    marks = " ".join(notes.mark(text) for text in dict.fromkeys(ordered))
+    known = rows[0].known
+    return Column(symbol_html(known), unit_text(rows[0]["unit"]), known.definition, marks), shared
+
+
 def _of_spread(remark: str) -> bool:
     return remark.startswith(("uncertainty:", "± is ", "in brackets "))
 
@@ -209,24 +221,16 @@ def _table(
     shown = {key: cells for key, cells in lines.items() if any(q in cells for q in wanted)}
     columns, common = [], {}
     for quantity in wanted:
-        column = [cells[quantity] for cells in shown.values() if quantity in cells]
-        valued = [set(remarks(row)) for row in column if not math.isnan(row.value)]
-        # A remark that all values share stands once, in the head.
-        shared = set.intersection(*valued) if valued else set()
-        spread = [set(remarks(row)) for row in column if _spread(row)]
-        shared |= {text for text in set.intersection(*spread) if _of_spread(text)} if spread else set()
+        column, shared = head([cells[quantity] for cells in shown.values() if quantity in cells], notes)
+        columns.append(column)
         common[quantity] = shared
-        ordered = [r for row in column for r in remarks(row) if r in shared]
-        marks = " ".join(notes.mark(text) for text in dict.fromkeys(ordered))
-        known = column[0].known
-        columns.append(Column(symbol_html(known), unit_text(column[0]["unit"]), known.definition, marks))
     by_name = {str(r.get("name", "")): r for r in regions}
     body = []
     for (region, component, target, time_s, turn), cells in shown.items():
         record = by_name.get(region, {})
         details = [component, target, f"{number_text(float(time_s))} s" if time_s else ""]
-        if turn:
-            details.append(next(iter(cells.values()))["method"])
+        several = lines.get((region, component, target, time_s, max(turn, 1)), {})
+        details += [cells[q]["method"] for q in wanted if q in cells and q in several][:1]
         role = str(record.get("role") or "lesion")
         details += [role if role not in ("lesion", region) else "", str(record.get("identity") or "")]
         number, colour = _swatch(record, role)
