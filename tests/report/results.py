@@ -147,7 +147,7 @@ def regions(peaks: dict[int, tuple[str, float, float]]) -> list[dict[str, Any]]:
     return [*found, {"acquisition": "pet", "number": 20, "name": "liver", "role": "liver", "identity": ""}]
 
 
-def full_study(out: Path, *, step: float = 6.0, subjects: int = 2) -> Path:
+def full_study(out: Path, *, step: float = 6.0, subjects: int = 2, dpi: int = 160) -> Path:
     """Two patients, two sessions each, with pictures, audit, problems and provenance."""
     sessions, records = {}, {}
     base = {1: 8.1, 2: 11.4, 3: 6.2, 4: 13.9, 5: 4.4}
@@ -180,7 +180,7 @@ def full_study(out: Path, *, step: float = 6.0, subjects: int = 2) -> Path:
                     }
                 ] if visit else [],
                 "regions": regions(peaks),
-                "pictures": _pictures(out / name, patient),
+                "pictures": _pictures(out / name, patient, dpi),
                 "outputs": ["pet/pet_desc-suv_map.nii.gz", "pet/pet_desc-lesions_dseg.nii.gz"],
                 "run": {
                     "id": "9f2c4b1a77e0d3c5",
@@ -208,7 +208,7 @@ def _acquisitions(pet: tuple[int, ...], ct: tuple[int, ...], step: float) -> lis
     ]  # fmt: skip
 
 
-def _pictures(folder: Path, patient: Any) -> list[dict[str, str]]:
+def _pictures(folder: Path, patient: Any, dpi: int) -> list[dict[str, str]]:
     pet, labels = patient.pet, patient.labels
     values = {n: pet.numpy()[labels == n] for n in NAMES if n not in ROLES and (labels == n).any()}
     drawn = {
@@ -223,7 +223,7 @@ def _pictures(folder: Path, patient: Any) -> list[dict[str, str]]:
     }
     found = []
     for kind, figure in drawn.items():
-        write_png(figure, folder / "figures" / f"pet_{kind}.png")
+        write_png(figure, folder / "figures" / f"pet_{kind}.png", dpi=dpi)
         caption = "Coronal and sagittal, lesions outlined." if kind == "mip" else "Of all lesions."
         place = f"figures/pet_{kind}.png"
         found.append({"file": place, "title": titles[kind], "kind": kind, "caption": caption})

@@ -78,7 +78,7 @@ def shown(text: str) -> float:
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return full_study(tmp_path_factory.mktemp("study") / "out", step=12.0)
+    return full_study(tmp_path_factory.mktemp("study") / "out", step=12.0, dpi=80)
 
 
 # -- what it shows --------------------------------------------------------------------------------------------------
