@@ -61,6 +61,11 @@ def test_the_identifier_depends_on_all_a_row_says_and_on_nothing_else():
         assert replace(row, **change).id != row.id
 
 
+def test_identifiers_are_fixed_for_ever():
+    # Written down: ledgers and tables of earlier versions hold such identifiers.
+    assert a_row().id == "152d17f1244389c3"
+
+
 def test_context_fills_in_only_what_is_empty():
     row = a_row(subject="sub-001").with_context(subject="sub-002", session="ses-01", run="r", n=4)
     assert (row.subject, row.session, row.run, row.n) == ("sub-001", "ses-01", "r", 4)

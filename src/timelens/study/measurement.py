@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from timelens import units
@@ -123,15 +124,14 @@ class Measurement:
                 "The level of an interval lies between 0 and 1", field="level", found=self.level, expected="0.95"
             )
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Identifier from everything the row says."""
-        return identifier("measurement", [repr(v) for v in asdict(self).values()])
+        return identifier("measurement", [repr(getattr(self, f.name)) for f in fields(self)])
 
     def as_dict(self) -> dict[str, Any]:
         """The row in the order of :data:`COLUMNS`."""
-        record = {"id": self.id, **asdict(self)}
-        return {name: record[name] for name in COLUMNS}
+        return {name: getattr(self, name) for name in COLUMNS}
 
     def with_context(self, **context: Any) -> Measurement:
         """The row with the fields filled in that are still empty (subject, session, run ...)."""

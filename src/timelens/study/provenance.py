@@ -10,7 +10,7 @@ import json
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ class Run:
     started: str = ""
     ended: str = ""
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Identifier from inputs, parameters, version of timelens and seed."""
         hashes = sorted((f.path, f.sha256) for f in self.inputs)

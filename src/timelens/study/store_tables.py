@@ -251,7 +251,7 @@ def _require_schema(found: int, shown: str) -> None:
 
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection that sees one state of the ledger."""
+    """A connection for questions; writers do not wait for it."""
     with engine.connect() as connection:
         yield connection
 
