@@ -30,7 +30,7 @@ __all__ = ["COLUMNS", "FWHM_MM", "write_demo_study"]
 #: Resolution of the simulated scanner, and the width of the noise's correlation, in mm.
 FWHM_MM = 6.0
 #: Coefficient of variation of the noise in the liver.
-LIVER_NOISE = 0.1
+LIVER_NOISE = 0.07
 #: Half-life of fluorine-18 in s (109.77 min).
 HALF_LIFE_S = 6586.2
 #: Columns of ``truth/truth.csv``.
@@ -158,14 +158,14 @@ def _patient(
     )
 
 
-def _grid(plan: _Plan, edge: float, in_plane: float, frame: str) -> Geometry:
+def _grid(plan: _Plan, slices: float, in_plane: float, frame: str) -> Geometry:
     """A DICOM grid: columns run to the left, rows to the back, slices upwards."""
     low, high = plan.range_mm
     half = 200.0 * max(plan.width, 1.0)
     size = int(np.ceil(2 * half / in_plane))
-    affine = np.diag([in_plane, in_plane, edge, 1.0])
-    affine[:3, 3] = -in_plane * (size - 1) / 2, -in_plane * (size - 1) / 2, low + edge / 2
-    return Geometry.from_lps((round((high - low) / edge), size, size), affine, frame=frame)
+    affine = np.diag([in_plane, in_plane, slices, 1.0])
+    affine[:3, 3] = -in_plane * (size - 1) / 2, -in_plane * (size - 1) / 2, low + slices / 2
+    return Geometry.from_lps((round((high - low) / slices), size, size), affine, frame=frame)
 
 
 def _write_session(
@@ -217,7 +217,7 @@ def _write_session(
         write_series(pet, place / "PET")
         return []
     files = write_series(pet, place / "PET")
-    ct_grid = _grid(plan, edge, 1.5 if full else 3.0, frame)
+    ct_grid = _grid(plan, 2.5 if full else 5.0, 1.5 if full else 3.0, frame)
     ct = Acquisition(
         id="ct",
         modality="ct",
@@ -226,10 +226,10 @@ def _write_session(
         **known,
     )
     write_series(ct, place / "CT", series_number=2)
-    write_seg(organ_region(patient, grid), place / "SEG" / "organs.dcm", source=files)
+    write_seg(organ_region(patient, grid), place / "SEG" / "organs.dcm", files)
     rule = Rule(None, 0.0) if plan.drawn else Rule()
     if plan.drawn:
-        write_rtstruct(drawn_region(patient.lesions, grid), place / "RTSTRUCT" / "lesions.dcm", source=files)
+        write_rtstruct(drawn_region(patient.lesions, grid), place / "RTSTRUCT" / "lesions.dcm", files)
     truth = patient_truth(patient, rule, fwhm_mm=FWHM_MM, geometry=grid)
     truth += [Truth("suv_mean", "g/mL", name, suv, suv) for name, suv in (("liver", liver), ("blood pool", 1.6))]
     words = "drawn outline" if plan.drawn else f"SUV >= {rule.threshold:g}, at least {rule.min_volume_ml:g} mL"
@@ -263,7 +263,7 @@ def drawn_region(lesions: Sequence[Shape], grid: Geometry, *, corners: int = 72)
             contours.append(np.stack(ring, axis=-1))
         shapes[number] = tuple(contours)
     names = {n: s.name for n, s in enumerate(lesions, start=1)}
-    return Region("lesions", "contours", names, shapes=shapes, frame=grid.frame, method="drawn by hand")
+    return Region("lesions", "contours", names, shapes=shapes, frame=grid.frame)
 
 
 def _truth_row(subject: str, session: str, rule: str, row: Truth) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from timelens.errors import DataError, GeometryError
 __all__ = ["Rigid", "register_rigid"]
 
 #: Edge in mm to which volumes are brought first: organs are seen, and noise and speed are no matter.
-_WORKING_EDGE_MM = 6.0
+_WORKING_EDGE_MM = 8.0
 
 
 @dataclass(frozen=True)
