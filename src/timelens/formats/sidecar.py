@@ -56,6 +56,7 @@ _SPELLINGS = {
     "bqml": "Bq/mL", "bq/ml": "Bq/mL", "bq/cc": "Bq/mL", "bq/cm3": "Bq/mL", "kbq/ml": "kBq/mL", "kbq/cc": "kBq/mL",
     "mbq/ml": "MBq/mL", "mbq/cc": "MBq/mL", "nci/ml": "nCi/mL", "nci/cc": "nCi/mL", "uci/ml": "uCi/mL",
     "uci/cc": "uCi/mL", "g/ml": "g/mL", "hu": "[hnsf'U]", "unitless": "1", "sec": "s", "seconds": "s", "minutes": "min",
+    "counts": "{counts}",
 }  # fmt: skip
 # Lower case loses the difference between mega and milli.
 _EXACT = {"mBq/mL": "mBq/mL", "mBq/ml": "mBq/mL", "mBq/cc": "mBq/mL"}
