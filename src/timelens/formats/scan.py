@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from timelens.errors import FormatError, GeometryError, Problem, TimelensError
-from timelens.formats import dicom, registry, safety
+from timelens.formats import bids, dicom, registry, safety
 from timelens.formats.dicom.safe import read_dataset
 from timelens.study.acquisition import Acquisition
 from timelens.study.geometry import Geometry
@@ -235,6 +235,8 @@ def load_acquisition(
     """
     if kind == "dicom":
         found = dicom.read_series(files, subject=subject, session=session, unit=unit, series_uid=series or None)
+    elif kind == "nifti" and root is not None and (root / "dataset_description.json").is_file():
+        found = bids.read_scan(files[0], root, unit=unit)  # its JSON may stand higher up
     else:
         found = registry.read(files[0], unit=unit, modality=modality, id=id, subject=subject, session=session)
     data = found.data

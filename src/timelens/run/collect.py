@@ -61,7 +61,6 @@ def collect(
     records = {(e.subject, e.session): r for e in inventory.sessions if (r := _record(out, e, failed)) is not None}
     followed = _follow(inventory, out, records)
     problems = _all_problems(inventory, records, failed, followed)
-    measurements: list[Measurement] = []
     runs: list[Run] = []
     results: dict[str, list[str]] = {}
     with_rows: list[tuple[Run, list[Measurement], list[Problem]]] = []
@@ -71,12 +70,11 @@ def collect(
             continue
         run = _run(record, started, ended)
         rows = _rows(out, entry, followed.get(entry.subject, Followed()))
-        measurements += rows
         runs.append(run)
         folder = f"{entry.subject}/{entry.session}"
         results[run.id] = [f"{folder}/{name}" for name in (*record["outputs"], "measurements.json")]
         with_rows.append((run, rows, [Problem(**p) for p in record["problems"]]))
-    _ledger(ledger or str(out / "timelens.sqlite"), with_rows)
+    measurements = _ledger(ledger or str(out / "timelens.sqlite"), with_rows)
     write_csv(measurements, out / "measurements.csv")
     write_parquet(measurements, out / "measurements.parquet")
     write_text(out / "problems.csv", _csv(_PROBLEM_COLUMNS, problems))
@@ -143,13 +141,45 @@ def _run(record: Mapping[str, Any], started: str, ended: str) -> Run:
     )
 
 
-def _ledger(place: str, with_rows: Iterable[tuple[Run, list[Measurement], list[Problem]]]) -> None:
+def _ledger(place: str, with_rows: Sequence[tuple[Run, list[Measurement], list[Problem]]]) -> list[Measurement]:
+    """Add what is new to the ledger and return the rows of these runs that hold.
+
+    A run that is there already is not added again. Where a later session has given its lesions other identities, the
+    rows are corrected: new ones that name the old ones.
+    """
     store = Store(place)
     try:
         for run, rows, problems in with_rows:
-            store.add_run(run, rows, problems=problems)
+            if not store.add_run(run, rows, problems=problems):
+                for old, new in _renamed(store.current(run=run.id), rows):
+                    store.correct(old.id, new)
+        held = store.current(run=[run.id for run, _, _ in with_rows])
     finally:
         store.close()
+    wanted = [_key(m) for _, rows, _ in with_rows for m in rows]
+    place_of = {key: k for k, key in enumerate(wanted)}
+    return sorted(held, key=lambda m: place_of[_key(m)])
+
+
+def _key(row: Measurement) -> tuple[Any, ...]:
+    """What tells a row from the others of its run, its region's identity included."""
+    return (row.run, row.acquisition, row.region, row.quantity, row.method, repr(row.time_s), repr(row.value), row.n)
+
+
+def _renamed(old: Sequence[Measurement], new: Sequence[Measurement]) -> list[tuple[Measurement, Measurement]]:
+    """Pairs of rows that are the same but for the identity of their region."""
+    known = {_key(m) for m in old}
+    wanted = {_key(m) for m in new}
+    stale: dict[tuple[Any, ...], list[Measurement]] = {}
+    for m in old:
+        if _key(m) not in wanted:
+            stale.setdefault((*_key(m)[:2], *_key(m)[3:]), []).append(m)
+    pairs = []
+    for m in new:
+        waiting = stale.get((*_key(m)[:2], *_key(m)[3:]))
+        if _key(m) not in known and waiting:
+            pairs.append((waiting.pop(0), m))
+    return pairs
 
 
 def _all_problems(

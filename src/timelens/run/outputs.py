@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from timelens.errors import GeometryError, Problem
 from timelens.formats import nifti
+from timelens.knowledge import quantities
 from timelens.run.files import bids_label, write_json
 from timelens.run.inventory import SessionEntry
 from timelens.study.acquisition import Acquisition
@@ -143,6 +144,11 @@ def _pictures(folder: Path, stem: str, result: Result, ct: Image | None) -> list
     return shown
 
 
+def _symbol(image: Image) -> str:
+    known = quantities.find(image.quantity) if image.quantity else None
+    return known.symbol if known is not None else "the image"
+
+
 def _latest(regions: Mapping[str, Region], key: str) -> Region | None:
     """The region set of that key, or of the last frame of that key."""
     if key in regions:
@@ -177,7 +183,8 @@ def _of_volume(
         mip_figure(volume, labels, names),
         "mip",
         "Maximum-intensity projections",
-        f"Coronal and sagittal projections of {volume.quantity or 'the image'} in {volume.unit}, lesions outlined.",
+        f"Coronal and sagittal projections of {_symbol(volume)} in {volume.unit}"
+        + (", lesions outlined." if labels is not None and labels.any() else "."),
     )
     if labels is None or not labels.any():
         return shown

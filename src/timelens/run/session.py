@@ -24,7 +24,7 @@ from timelens.study.contract import Lens, Match, Recipe, Result
 from timelens.study.provenance import Run, SourceFile
 from timelens.study.region import Region
 
-__all__ = ["Outcome", "SessionTask", "planned_recipes", "run_session", "session_folder"]
+__all__ = ["Outcome", "SessionTask", "files_of", "planned_recipes", "run_session", "session_folder"]
 
 #: Raised when the layout of a session's folder changes, so that old ones are computed anew.
 LAYOUT = 1
@@ -142,7 +142,7 @@ def planned_recipes(task: SessionTask) -> dict[str, Any]:
 
 
 def _provenance(task: SessionTask, root: Path) -> Run:
-    names = {name for item in (*task.entry.acquisitions, *task.entry.regions) for name in _files(item, root)}
+    names = {name for item in (*task.entry.acquisitions, *task.entry.regions) for name in files_of(item, root)}
     sources = []
     for name in sorted(names):
         path = root / name
@@ -168,7 +168,8 @@ def _hash_and_size(path: Path) -> tuple[str, int]:
     return source.sha256, source.size
 
 
-def _files(item: Mapping[str, Any], root: Path) -> list[str]:
+def files_of(item: Mapping[str, Any], root: Path) -> list[str]:
+    """Names from the root of the files that an entry of ``study.yaml`` stands for."""
     if "folder" in item:
         folder = root / str(item["folder"])
         return [p.relative_to(root).as_posix() for p in sorted(folder.iterdir()) if p.is_file()]
@@ -190,7 +191,7 @@ def _acquisitions(task: SessionTask, root: Path, problems: list[Problem]) -> lis
         try:
             acquisition = load_acquisition(
                 str(entry["format"]),
-                [root / name for name in _files(entry, root)],
+                [root / name for name in files_of(entry, root)],
                 id=str(entry["id"]),
                 subject=task.entry.subject,
                 session=task.entry.session,
@@ -202,7 +203,7 @@ def _acquisitions(task: SessionTask, root: Path, problems: list[Problem]) -> lis
             if values := stated_values(entry, acquisition):
                 acquisition = acquisition.stated(**values)
         except TimelensError as error:
-            problems.append(error.at(file=", ".join(_files(entry, root)[:1])).problem)
+            problems.append(error.at(file=", ".join(files_of(entry, root)[:1])).problem)
             continue
         problems += acquisition.problems
         found.append(acquisition)
@@ -219,13 +220,13 @@ def _regions(
         try:
             region = load_region(
                 str(entry["format"]),
-                [root / name for name in _files(entry, root)],
+                [root / name for name in files_of(entry, root)],
                 id=str(entry.get("id") or "regions"),
                 on=by_id[on].image.geometry if on in by_id else None,
                 root=root,
             )
         except TimelensError as error:
-            problems.append(error.at(file=", ".join(_files(entry, root)[:1])).problem)
+            problems.append(error.at(file=", ".join(files_of(entry, root)[:1])).problem)
             continue
         names = {int(k): str(v) for k, v in (entry.get("names") or {}).items()}
         roles = {int(k): v for k, v in (entry.get("roles") or {}).items()}

@@ -1,0 +1,173 @@
+"""Results for other programs: DICOM SEG and SR beside the images they belong to, BIDS derivatives, spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from timelens.errors import DataError, UsageError
+from timelens.formats import dicom, nifti
+from timelens.knowledge import quantities
+from timelens.run.inventory import Inventory, SessionEntry, read_inventory
+from timelens.run.session import files_of
+from timelens.study.export import guard, read_csv
+from timelens.study.measurement import Measurement
+from timelens.study.region import Region
+
+__all__ = ["FORMATS", "export_results"]
+
+
+def export_results(out: Path, to: str, target: Path | None = None) -> list[Path]:
+    """Write results in another form; returns the files.
+
+    Parameters
+    ----------
+    out
+        A folder of results.
+    to
+        ``dicom``: a SEG of the lesions and an SR (TID 1500) per DICOM series, with the patient and study of the series;
+        the only export that names patients. ``bids``: a BIDS derivatives dataset. ``csv``: one row per lesion and one
+        per session, a column per quantity.
+    target
+        Folder to write into; ``OUT/export/FORMAT`` by default.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds no results, or the form is not known.
+    DataError
+        If the series that an export needs are not there any more.
+    """
+    if to not in FORMATS:
+        raise UsageError("There is no such export", field="--to", found=to, expected=", ".join(FORMATS))
+    if not (out / "study.json").is_file():
+        raise UsageError("This is no folder of results", file=out, expected="a folder that 'timelens run' wrote")
+    folder = target or out / "export" / to
+    folder.mkdir(parents=True, exist_ok=True)
+    return FORMATS[to](out, folder)
+
+
+def _to_dicom(out: Path, folder: Path) -> list[Path]:
+    inventory = read_inventory(out / "study.yaml")
+    rows = read_csv(out / "measurements.csv")
+    files: list[Path] = []
+    for entry in inventory.sessions:
+        place = out / entry.subject / entry.session
+        if not (place / "session.json").is_file():
+            continue
+        record = json.loads((place / "session.json").read_text(encoding="utf-8"))
+        for item in entry.acquisitions:
+            own = [m for m in rows if (m.session, m.acquisition) == (entry.session, item["id"])]
+            own = [m for m in own if m.subject == entry.subject]
+            if item["format"] == "dicom" and own:
+                files += _one_series(inventory, entry, item, record, own, place, folder)
+    if not files:
+        raise DataError(
+            "No measured series of this study is DICOM", file=out, field="format", expected="a study of DICOM series",
+            mend="use --to bids or --to csv",
+        )  # fmt: skip
+    return files
+
+
+def _one_series(
+    inventory: Inventory,
+    entry: SessionEntry,
+    item: Mapping[str, Any],
+    record: Mapping[str, Any],
+    rows: list[Measurement],
+    place: Path,
+    folder: Path,
+) -> list[Path]:
+    sources = [inventory.root / name for name in files_of(item, inventory.root)]
+    if missing := [p for p in sources if not p.is_file()]:
+        raise DataError(
+            "The series that the results belong to is not there",
+            file=missing[0].name,
+            field="root",
+            found="nothing",
+            expected="the files that were measured",
+            mend="correct 'root' in study.yaml of the results",
+        )
+    target = folder / entry.subject / entry.session
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    identities = _identities(place.parent / "lesions.csv", entry.session, str(item["id"]))
+    for name in record["outputs"]:
+        if f"{item['id']}_" not in name or not name.endswith("_dseg.nii.gz"):
+            continue
+        labels = nifti.read(place / name, unit="1").image
+        stem = Path(name).name.removesuffix(".nii.gz")
+        region_set = [r for r in record["regions"] if r["acquisition"] == item["id"] and _same_set(r["set"], name)]
+        names = {int(r["number"]): identities.get(r["name"], r["name"]) for r in region_set}
+        if names and labels.numpy().any():
+            region = Region(stem, "labels", names, labels, method=region_set[0]["method"])
+            written.append(dicom.write_seg(region, target / f"{stem}.dcm", sources))
+    return [*written, dicom.write_sr(rows, target / f"{item['id']}_sr.dcm", sources)]
+
+
+def _same_set(name: str, path: str) -> bool:
+    from timelens.run.files import bids_label
+
+    return f"_desc-{bids_label(name)}_" in path
+
+
+def _identities(table: Path, session: str, acquisition: str) -> dict[str, str]:
+    if not table.is_file():
+        return {}
+    with open(table, encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return {r["name"]: r["identity"] for r in rows if r["session"] == session and r["acquisition"] == acquisition}
+
+
+_BIDS_FILES = ("dataset_description.json", "participants.tsv", "measurements.csv", "measurements.parquet")
+
+
+def _to_bids(out: Path, folder: Path) -> list[Path]:
+    """The derivative files as they are; what is private, of the ledger or of the page stays behind."""
+    written = [Path(shutil.copy2(out / name, folder / name)) for name in _BIDS_FILES]
+    for path in sorted(out.glob("sub-*/ses-*/*/*")):
+        if path.suffix in (".gz", ".json", ".tsv") and path.parent.name != "figures":
+            target = folder / path.relative_to(out)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            written.append(Path(shutil.copy2(path, target)))
+    return written
+
+
+def _to_csv(out: Path, folder: Path) -> list[Path]:
+    rows = read_csv(out / "measurements.csv")
+    whole = [m for m in rows if m.region == "all lesions"]
+    lesions = [m for m in rows if m.region != "all lesions"]
+    return [
+        _wide(folder / "lesions.csv", lesions, ("subject", "session", "acquisition", "region")),
+        _wide(folder / "sessions.csv", whole, ("subject", "session", "acquisition")),
+    ]
+
+
+def _wide(path: Path, rows: list[Measurement], keys: tuple[str, ...]) -> Path:
+    """A column per quantity, its unit in the head; rules and formulas of one quantity stand in columns of their own."""
+    table: dict[tuple[str, ...], dict[str, str]] = {}
+    columns: list[str] = []
+    for m in rows:
+        time = () if m.time_s != m.time_s else (f"{m.time_s:g}",)
+        line = table.setdefault((*(str(getattr(m, k)) for k in keys), *time), {})
+        head = f"{quantities.get(m.quantity).symbol} [{m.unit}]"
+        if head in line:
+            head += f" ({m.method.rsplit('; ', 1)[-1]})"
+        if head not in columns:
+            columns.append(head)
+        line[head] = "" if m.value != m.value else repr(m.value)
+    timed = any(len(key) > len(keys) for key in table)
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([*keys, *(["time [s]"] if timed else []), *columns])
+        for key, line in table.items():
+            lead = [*key, *([""] if timed and len(key) == len(keys) else [])]
+            writer.writerow([guard(c) for c in lead] + [line.get(c, "") for c in columns])
+    return path
+
+
+FORMATS: dict[str, Callable[[Path, Path], list[Path]]] = {"dicom": _to_dicom, "bids": _to_bids, "csv": _to_csv}
