@@ -60,6 +60,7 @@ class _Plan:
     age_years: float
     visits: tuple[tuple[tuple[str, Point, float, float], ...], ...]
     drawn: bool = False
+    weighed: bool = True
     range_mm: tuple[float, float] = (-12.0, 820.0)
 
 
@@ -95,6 +96,7 @@ _PLANS = (
     _Plan(
         "sub-004", "chemotherapy", 1.0, 70e3, 1700.0, "M", 66.0,
         ((("neck node", _NECK, 24, 8.0),),),
+        weighed=False,
         range_mm=(480.0, 640.0),
     ),
 )  # fmt: skip
@@ -212,7 +214,7 @@ def _write_session(
         **known,
     )
     place = root / plan.subject.replace("sub-", "DEMO-") / f"{start:%Y-%m-%d}"
-    if plan is _PLANS[-1]:
+    if not plan.weighed:
         pet = replace(pet, weight_g=None, description="PET, weight left out on purpose")
         write_series(pet, place / "PET")
         return []
