@@ -14,7 +14,8 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from timelens import units
-from timelens.errors import UnitError
+from timelens.errors import TimelensError, UnitError
+from timelens.formats.dicom.safe import private, text, value
 from timelens.study.provenance import identifier
 
 __all__ = [
@@ -115,7 +116,7 @@ def frame_name(dataset: Dataset) -> str | None:
     note = read_note(dataset)
     if "frame" in note:
         return None if note["frame"] is None else str(note["frame"])
-    found = dataset.get("FrameOfReferenceUID")
+    found = value(dataset, "FrameOfReferenceUID")
     return str(found) if found else None
 
 
@@ -129,10 +130,8 @@ def put_note(dataset: Dataset, content: Mapping[str, Any]) -> None:
 def read_note(dataset: Dataset) -> dict[str, Any]:
     """What :func:`put_note` wrote; empty where there is none or it was damaged."""
     try:
-        found = dataset.private_block(*_BLOCK)[0x01].value
-        # Implicit VR files give the private element back as bytes.
-        content = json.loads(found if isinstance(found, str) else bytes(found).rstrip(b"\0 ").decode())
-    except (KeyError, ValueError, TypeError):
+        content = json.loads(private(dataset, *_BLOCK, 0x01) or "{}")
+    except (ValueError, TimelensError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -142,9 +141,9 @@ def unit_from_code(sequence: Any) -> str | None:
     if not sequence:
         return None
     item = sequence[0]
-    if item.get("CodingSchemeDesignator") not in ("UCUM", None):
+    if value(item, "CodingSchemeDesignator") not in ("UCUM", None):
         return None
-    code = str(item.get("CodeValue") or "")
+    code = text(item, "CodeValue")
     for spelling in (code, code.replace("/ml", "/mL"), re.sub(r"\{SUV\w*\}", "", code).replace("/ml", "/mL")):
         try:
             return units.parse(spelling).code

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from timelens.errors import DataError, FormatError, MissingFieldError
 from timelens.formats.dicom.codes import PET_UNITS, RESCALE_UNITS, frame_name, unit_from_code
 from timelens.formats.dicom.header import record
-from timelens.formats.dicom.safe import number, numbers, text, value
+from timelens.formats.dicom.safe import image_size, number, numbers, text, value
 from timelens.formats.dicom.slices import Slice, need, orientation, pixel_spacing, require_grey, slope
 from timelens.formats.dicom.times import dt, moment, read_dt
 
@@ -110,6 +110,7 @@ def _frame_slice(
     duration = number(content, "FrameAcquisitionDuration", path)
     scale, intercept, unit = _scale(groups, path)
     between = number(measures, "SpacingBetweenSlices", path) or number(measures, "SliceThickness", path)
+    rows, columns = image_size(dataset, path)
     found = dict(base)
     if acquired is not None:
         found |= {"AcquisitionDate": f"{acquired:%Y%m%d}", "AcquisitionTime": f"{acquired:%H%M%S.%f}"}
@@ -121,8 +122,8 @@ def _frame_slice(
         path=path,
         index=index,
         uid=text(dataset, "SOPInstanceUID", path),
-        rows=int(dataset.Rows),
-        columns=int(dataset.Columns),
+        rows=rows,
+        columns=columns,
         position=tuple(groups.need("PlanePositionSequence", "ImagePositionPatient", 3)),
         row=row,
         column=column,
@@ -263,13 +264,14 @@ def nm_slices(dataset: Dataset, path: Path) -> list[Slice]:
         scale, intercept = slope(dataset, path), number(dataset, "RescaleIntercept", path) or 0.0
         unit = PET_UNITS.get(text(dataset, "Units", path).upper(), "{counts}")
     common = record(dataset, path)
+    rows, columns = image_size(dataset, path)
     return [
         Slice(
             path=path,
             index=i,
             uid=text(dataset, "SOPInstanceUID", path),
-            rows=int(dataset.Rows),
-            columns=int(dataset.Columns),
+            rows=rows,
+            columns=columns,
             position=tuple(float(v) for v in origin + (order[i] - min(order)) * between * normal),
             row=row,
             column=column,

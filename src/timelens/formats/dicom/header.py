@@ -16,7 +16,7 @@ from pydicom.valuerep import IS, DSdecimal, DSfloat
 
 from timelens.errors import Problem
 from timelens.formats.dicom.codes import read_note
-from timelens.formats.dicom.safe import number, quiet, text, value
+from timelens.formats.dicom.safe import number, private, text, value
 from timelens.formats.dicom.times import moment, read_dt, read_tm
 
 __all__ = ["acquisition_fields", "administration", "record"]
@@ -68,11 +68,11 @@ def record(dataset: Dataset, path: str | Path = "") -> dict[str, Any]:
     if items:
         found["RadiopharmaceuticalInformationSequence"] = [_dose(item, path) for item in items]
     for group, creator, element, name in _PRIVATE:
-        private = _private(dataset, group, creator, element)
-        if private is not None and group == 0x7053:
-            found.setdefault("PhilipsPETPrivateGroup", {})[name] = private
-        elif private is not None:
-            found[name] = private
+        found_private = private(dataset, group, creator, element)
+        if found_private is not None and group == 0x7053:
+            found.setdefault("PhilipsPETPrivateGroup", {})[name] = found_private
+        elif found_private is not None:
+            found[name] = found_private
     return found
 
 
@@ -102,18 +102,6 @@ def _plain(found: Any) -> Any:
     if isinstance(found, DSfloat | DSdecimal | float):
         return float(found)
     return found if isinstance(found, int) else str(found).strip(" \0")
-
-
-def _private(dataset: Dataset, group: int, creator: str, element: int) -> str | None:
-    try:
-        with quiet():
-            found = dataset.private_block(group, creator)[element].value
-    except (KeyError, ValueError):
-        return None
-    if isinstance(found, bytes):
-        found = found.decode("ascii", "replace")
-    written = str(found).strip(" \0")
-    return written or None
 
 
 def administration(dataset: Dataset, path: str | Path, first: datetime | None) -> tuple[dict[str, Any], list[Problem]]:

@@ -98,6 +98,7 @@ def series_part(
     study: str,
     series_number: int,
 ) -> Dataset:
+    """Everything that the slices of a series have in common."""
     geometry = image.geometry
     assert geometry is not None
     dataset = Dataset()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from timelens.errors import FormatError, MissingDependencyError
-from timelens.formats.dicom.safe import quiet, read_dataset, text
+from timelens.formats.dicom.safe import number, quiet, read_dataset, text
 from timelens.formats.dicom.slices import Slice
 
 __all__ = ["SliceLoader", "decode"]
@@ -91,7 +91,7 @@ def _incomplete(path: str | Path, error: Exception) -> FormatError:
 
 def _significant(stored: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
     """Without the bits above BitsStored, where old CT files keep overlays."""
-    used, kept = int(dataset.get("BitsStored") or 0), int(dataset.get("BitsAllocated") or 0)
+    used, kept = int(number(dataset, "BitsStored") or 0), int(number(dataset, "BitsAllocated") or 0)
     if not 0 < used < kept or stored.dtype.kind not in "iu" or kept not in (8, 16, 32):
         return stored
     spare = stored.dtype.itemsize * 8 - used

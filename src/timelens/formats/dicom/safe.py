@@ -7,6 +7,7 @@ used as a path. Every refusal names file and field.
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 import zlib
@@ -31,8 +32,10 @@ __all__ = [
     "check_pixel_claim",
     "dicom_files",
     "directory_files",
+    "image_size",
     "number",
     "numbers",
+    "private",
     "quiet",
     "read_dataset",
     "text",
@@ -54,6 +57,7 @@ _PIXEL_WORDS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
 
 # What pydicom raises on damaged content, seen by truncating and corrupting files at every offset.
 _DAMAGE = (
+    OSError,  # pydicom's own, without a number
     EOFError,
     InvalidDicomError,
     BytesLengthException,
@@ -74,10 +78,19 @@ _DAMAGE = (
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence warnings about values that break a length or character rule: such files are common and harmless."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield
+    """Silence warnings about values that break a length or character rule.
+
+    Such files are common and harmless, and the messages repeat values, which may name a patient.
+    """
+    log = logging.getLogger("pydicom")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        log.setLevel(before)
 
 
 def read_dataset(
@@ -125,10 +138,11 @@ def read_dataset(
                 stream, stop_before_pixels=not pixels, specific_tags=None if only is None else list(only)
             )
             if check:
-                check_pixel_claim(dataset, place, syntax=syntax)
+                room = place.stat().st_size - (0 if pixels else stream.tell())  # pydicom stops where pixels begin
+                check_pixel_claim(dataset, place, room=room, syntax=syntax)
     except TimelensError:
         raise
-    except (OSError, *_DAMAGE) as error:
+    except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:  # pydicom's own OSError has no number
             raise FormatError("The file cannot be opened", file=place, found=error.strerror) from error
         raise FormatError(
@@ -180,8 +194,8 @@ def _check_deflated(place: Path, stream: Any, head: bytes) -> None:
             )
 
 
-def check_pixel_claim(dataset: Dataset, path: str | Path, *, syntax: UID | None = None) -> int:
-    """Hold the pixels that a header claims against the size of the file; bytes claimed.
+def check_pixel_claim(dataset: Dataset, path: str | Path, *, room: int, syntax: UID | None = None) -> int:
+    """Hold the pixels that a header claims against the bytes left for them in the file; bytes claimed.
 
     Raises
     ------
@@ -192,7 +206,6 @@ def check_pixel_claim(dataset: Dataset, path: str | Path, *, syntax: UID | None 
     """
     if "Rows" not in dataset or "Columns" not in dataset:
         return 0
-    size = Path(path).stat().st_size
     rows, columns = number(dataset, "Rows", path) or 0, number(dataset, "Columns", path) or 0
     frames = number(dataset, "NumberOfFrames", path) if "NumberOfFrames" in dataset else 1.0
     samples = number(dataset, "SamplesPerPixel", path) or 1
@@ -219,23 +232,25 @@ def check_pixel_claim(dataset: Dataset, path: str | Path, *, syntax: UID | None 
         raise FormatError("The transfer syntax is not named", file=path, field="TransferSyntaxUID", found="nothing")
     if syntax.is_private or not syntax.is_transfer_syntax:
         raise FormatError("Unknown transfer syntax", file=path, field="TransferSyntaxUID", found=str(syntax))
-    packed = syntax.is_compressed  # pydicom counts deflated as compressed too
-    if not packed and claim > size:
+    if syntax.is_deflated:  # its size is capped where it is inflated
+        return claim
+    packed = syntax.is_encapsulated
+    if not packed and claim > room:
         raise FormatError(
             "The file is smaller than the pixels its header claims",
             file=path,
             field="PixelData",
-            found=f"{size} bytes",
+            found=f"{room} bytes",
             expected=f"at least {claim} bytes",
             mend="the file is truncated, or Rows, Columns or NumberOfFrames are wrong: export it again",
         )
-    if packed and claim > FREE_SIZE and claim > 20 * MAX_RATIO * size:
+    if packed and claim > FREE_SIZE and claim > 20 * MAX_RATIO * room:
         raise UnsafeFileError(
             "The header claims far more pixels than the compressed file can hold",
             file=path,
             field="Rows, Columns, NumberOfFrames",
-            found=f"{claim} bytes from {size}",
-            expected=f"at most {20 * MAX_RATIO} times the file size",
+            found=f"{claim} bytes from {room}",
+            expected=f"at most {20 * MAX_RATIO} times the compressed size",
         )
     return claim
 
@@ -309,6 +324,33 @@ def text(dataset: Dataset, keyword: str, path: str | Path = "") -> str:
         return ""
     parts = list(found) if isinstance(found, MultiValue | list) else [found]
     return "\\".join(str(p) for p in parts).strip(" \0")
+
+
+def image_size(dataset: Dataset, path: str | Path) -> tuple[int, int]:
+    """Rows and columns.
+
+    Raises
+    ------
+    FormatError
+        If one is not stated.
+    """
+    found = [number(dataset, keyword, path) for keyword in ("Rows", "Columns")]
+    if found[0] is None or found[1] is None:
+        raise FormatError(
+            "The image has no size", file=path, field="Rows, Columns", found="nothing", expected="numbers"
+        )
+    return int(found[0]), int(found[1])
+
+
+def private(dataset: Dataset, group: int, creator: str, element: int) -> str | None:
+    """Text of a private element, or None where it is absent or damaged. Implicit VR files hold it as bytes."""
+    try:
+        with quiet():
+            found = dataset.private_block(group, creator)[element].value
+    except _DAMAGE:
+        return None
+    written = (found.decode("utf-8", "replace") if isinstance(found, bytes) else str(found)).strip(" \0")
+    return written or None
 
 
 # -- folders ---------------------------------------------------------------------------------------------------------

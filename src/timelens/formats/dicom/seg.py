@@ -31,7 +31,7 @@ from timelens.formats.dicom.derived import EQUIPMENT, concept, save_derived, sou
 from timelens.formats.dicom.enhanced import frames_of
 from timelens.formats.dicom.grid import POSITION_TOLERANCE
 from timelens.formats.dicom.pixels import decode
-from timelens.formats.dicom.safe import number, quiet, read_dataset, text, value
+from timelens.formats.dicom.safe import image_size, number, quiet, read_dataset, text, value
 from timelens.formats.dicom.series import references
 from timelens.formats.dicom.slices import need, orientation, pixel_spacing
 from timelens.study.geometry import Geometry
@@ -165,7 +165,7 @@ def _description(region: Region, key: int, order: int, source: Dataset) -> Segme
         else AlgorithmIdentificationSequence(
             name=region.method[:64], family=concept("123105", "DCM", "Histogram Analysis"), version=timelens.__version__
         ),
-        tracking_uid=uid("tracking", str(source.get("PatientID", "")), tracked),
+        tracking_uid=uid("tracking", text(source, "PatientID"), tracked),
         tracking_id=tracked[:64],
     )
 
@@ -207,7 +207,7 @@ def read_seg(path: str | Path, *, onto: Geometry | None = None) -> Region:
     segments.pop(0, None)
     if not segments:
         raise FormatError("The segmentation describes no segment", file=place, field="SegmentSequence", found="nothing")
-    planes = decode(dataset, place).reshape(-1, int(dataset.Rows), int(dataset.Columns))
+    planes = decode(dataset, place).reshape(-1, *image_size(dataset, place))
     kind = text(dataset, "SegmentationType", place)
     if kind == "FRACTIONAL":
         planes = planes >= 0.5 * (number(dataset, "MaximumFractionalValue", place) or 255)
@@ -283,7 +283,8 @@ def _placed(dataset: Dataset, place: Path, labelmap: bool) -> tuple[Geometry, li
             expected=f"multiples of {step:.4g} mm along the normal",
         )
     count = int(np.rint(levels.max())) + 1
-    if count * int(dataset.Rows) * int(dataset.Columns) > _MOST_VOXELS:
+    size = image_size(dataset, place)
+    if count * size[0] * size[1] > _MOST_VOXELS:
         raise GeometryError(
             "The frames lie too far apart for one grid",
             file=place,
@@ -293,7 +294,7 @@ def _placed(dataset: Dataset, place: Path, labelmap: bool) -> tuple[Geometry, li
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = np.multiply(row, across), np.multiply(column, down), normal * step
     affine[:3, 3] = positions[int(np.argmin(heights))]
-    geometry = Geometry.from_lps((count, int(dataset.Rows), int(dataset.Columns)), affine, frame=frame_name(dataset))
+    geometry = Geometry.from_lps((count, *size), affine, frame=frame_name(dataset))
     owners = [
         0 if labelmap else int(g.number("SegmentIdentificationSequence", "ReferencedSegmentNumber") or 0)
         for g in groups
@@ -313,11 +314,11 @@ def _roles(segments: dict[int, Dataset], renumber: dict[int, int], note: dict[st
         return {int(k): v for k, v in noted.items() if v in _PROPERTIES}
     found: dict[int, Role] = {}
     for n, item in segments.items():
-        category = item.get("SegmentedPropertyCategoryCodeSequence")
-        kind = item.get("SegmentedPropertyTypeCodeSequence")
-        code = str(kind[0].get("CodeValue", "")) if kind else ""
+        category = value(item, "SegmentedPropertyCategoryCodeSequence")
+        kind = value(item, "SegmentedPropertyTypeCodeSequence")
+        code = text(kind[0], "CodeValue") if kind else ""
         if code in _ROLES:
             found[renumber[n]] = _ROLES[code]
-        elif category and str(category[0].get("CodeValue", "")) in _ANATOMY_CODES:
+        elif category and text(category[0], "CodeValue") in _ANATOMY_CODES:
             found[renumber[n]] = "organ"
     return found

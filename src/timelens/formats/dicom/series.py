@@ -22,7 +22,6 @@ from timelens.formats.dicom.grid import Grid, arrange
 from timelens.formats.dicom.header import acquisition_fields
 from timelens.formats.dicom.pixels import SliceLoader
 from timelens.formats.dicom.safe import (
-    check_pixel_claim,
     dicom_files,
     directory_files,
     number,
@@ -114,7 +113,7 @@ def group_series(files: Iterable[str | Path] | str | Path) -> list[SeriesFiles]:
     stray = SeriesFiles("", "", "", "unreadable")
     for path in _listed(files):
         try:
-            dataset = read_dataset(path, only=_LOOKED_AT, check=False)
+            dataset, damage = _header(path)
             series_uid = text(dataset, "SeriesInstanceUID", path)
             if not series_uid:
                 raise MissingFieldError("The file belongs to no series", file=path, field="SeriesInstanceUID")
@@ -125,12 +124,23 @@ def group_series(files: Iterable[str | Path] | str | Path) -> list[SeriesFiles]:
             continue
         series = found.setdefault(series_uid, SeriesFiles(series_uid, "", "", "other"))
         series.files += (path,)
+        series.problems += damage
         try:
-            check_pixel_claim(dataset, path)
             _describe(series, dataset, path)
         except TimelensError as error:
             series.problems += (error.problem,)
     return [*found.values(), *([stray] if stray.files else [])]
+
+
+def _header(path: Path) -> tuple[Dataset, tuple[Problem, ...]]:
+    """The header, also of a file whose pixels are not what it claims; that is told as a problem."""
+    try:
+        return read_dataset(path, only=_LOOKED_AT), ()
+    except TimelensError as error:
+        try:
+            return read_dataset(path, only=_LOOKED_AT, check=False), (error.problem,)
+        except TimelensError:
+            raise error from None
 
 
 def _listed(files: Iterable[str | Path] | str | Path) -> list[Path]:
@@ -181,22 +191,22 @@ def _kind(sop_class: str, modality: str) -> str:
 
 
 def _structure_frame(dataset: Dataset) -> str | None:
-    for item in dataset.get("ReferencedFrameOfReferenceSequence") or []:
-        if item.get("FrameOfReferenceUID"):
+    for item in value(dataset, "ReferencedFrameOfReferenceSequence") or []:
+        if value(item, "FrameOfReferenceUID"):
             return str(item.FrameOfReferenceUID)
     return None
 
 
 def references(dataset: Dataset) -> tuple[str, ...]:
     """UIDs of the series that a derived object refers to."""
-    items = list(dataset.get("ReferencedSeriesSequence") or [])
-    for outer in dataset.get("ReferencedFrameOfReferenceSequence") or []:
-        for study in outer.get("RTReferencedStudySequence") or []:
-            items += study.get("RTReferencedSeriesSequence") or []
+    items = list(value(dataset, "ReferencedSeriesSequence") or [])
+    for outer in value(dataset, "ReferencedFrameOfReferenceSequence") or []:
+        for study in value(outer, "RTReferencedStudySequence") or []:
+            items += value(study, "RTReferencedSeriesSequence") or []
     for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
-        for study in dataset.get(keyword) or []:
-            items += study.get("ReferencedSeriesSequence") or []
-    return tuple(dict.fromkeys(str(i.SeriesInstanceUID) for i in items if i.get("SeriesInstanceUID")))
+        for study in value(dataset, keyword) or []:
+            items += value(study, "ReferencedSeriesSequence") or []
+    return tuple(dict.fromkeys(str(i.SeriesInstanceUID) for i in items if value(i, "SeriesInstanceUID")))
 
 
 # -- one series ------------------------------------------------------------------------------------------------------
@@ -275,6 +285,11 @@ def read(path: str | Path, **options: Any) -> Acquisition:
 
 
 def _from_problem(problem: Problem) -> FormatError:
+    """The error behind a problem; reading the file again tells its class."""
+    try:
+        read_dataset(problem.file)
+    except FormatError as error:
+        return error
     facts = problem.as_dict()
     facts.pop("severity")
     return FormatError(facts.pop("message"), **facts)

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from timelens.errors import FormatError, GeometryError, MissingFieldError
 from timelens.formats.dicom.codes import IMAGE_CLASSES, PET_UNITS, RESCALE_UNITS, frame_name, read_note, unit_from_code
 from timelens.formats.dicom.header import day_of, record
-from timelens.formats.dicom.safe import number, numbers, text, value
+from timelens.formats.dicom.safe import image_size, number, numbers, text, value
 from timelens.formats.dicom.times import moment
 
 __all__ = ["Slice", "classic_slice"]
@@ -100,12 +100,13 @@ def classic_slice(dataset: Dataset, path: Path) -> Slice:
     duration, reference = number(dataset, "ActualFrameDuration", path), number(dataset, "FrameReferenceTime", path)
     between = number(dataset, "SpacingBetweenSlices", path) or number(dataset, "SliceThickness", path)
     scale, intercept, unit = _scale(dataset, path)
+    rows, columns = image_size(dataset, path)
     return Slice(
         path=path,
         index=None,
         uid=text(dataset, "SOPInstanceUID", path),
-        rows=int(dataset.Rows),
-        columns=int(dataset.Columns),
+        rows=rows,
+        columns=columns,
         position=tuple(need(dataset, "ImagePositionPatient", 3, path)),
         row=row,
         column=column,

@@ -120,7 +120,7 @@ def write_sr(measurements: Iterable[Measurement], path: str | Path, source_files
 
 def _group(name: str, rows: Sequence[Measurement], source: Dataset) -> MeasurementsAndQualitativeEvaluations:
     shown = name or "whole image"
-    tracked = TrackingIdentifier(uid=uid("tracking", str(source.get("PatientID", "")), shown), identifier=shown)
+    tracked = TrackingIdentifier(uid=uid("tracking", text(source, "PatientID"), shown), identifier=shown)
     return MeasurementsAndQualitativeEvaluations(tracking_identifier=tracked, measurements=[_item(m) for m in rows])
 
 
@@ -154,7 +154,7 @@ def _item(row: Measurement) -> NumericItem:
 def _empty_nan(dataset: Dataset) -> None:
     """A number that is not one has no measured value, only the qualifier."""
     for item in _items(dataset):
-        qualifier = item.get("NumericValueQualifierCodeSequence")
+        qualifier = value(item, "NumericValueQualifierCodeSequence")
         if qualifier and qualifier[0].CodeValue == _NOT_A_NUMBER.value:
             item.MeasuredValueSequence = []
 
@@ -198,24 +198,24 @@ def _items(dataset: Dataset, depth: int = 0) -> Iterator[Dataset]:
         raise FormatError(
             "The report is nested too deep", field="ContentSequence", found=f"more than {_MOST_DEPTH} levels"
         )
-    for item in dataset.get("ContentSequence") or []:
+    for item in value(dataset, "ContentSequence") or []:
         yield item
         yield from _items(item, depth + 1)
 
 
 def _concept(item: Dataset, sequence: str = "ConceptNameCodeSequence") -> tuple[str, str, str]:
-    found = item.get(sequence)
+    found = value(item, sequence)
     if not found:
         return "", "", ""
     code = found[0]
-    return tuple(str(code.get(k) or "") for k in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning"))  # type: ignore[return-value]
+    return text(code, "CodeValue"), text(code, "CodingSchemeDesignator"), text(code, "CodeMeaning")
 
 
 def _records(group: Dataset, place: Path) -> Iterator[dict[str, Any]]:
-    children = group.get("ContentSequence") or []
-    region = next((str(c.get("TextValue", "")) for c in children if _concept(c)[0] == "112039"), "")
+    children = value(group, "ContentSequence") or []
+    region = next((text(c, "TextValue") for c in children if _concept(c)[0] == "112039"), "")
     for item in children:
-        if item.get("ValueType") != "NUM":
+        if value(item, "ValueType") != "NUM":
             continue
         code, scheme, meaning = _concept(item)
         own = _own(item, place)
@@ -241,7 +241,7 @@ def _records(group: Dataset, place: Path) -> Iterator[dict[str, Any]]:
             "code": code,
             "scheme": scheme,
             "meaning": meaning,
-            "derivation": next((_concept(c, "ConceptCodeSequence")[2] for c in item.get("ContentSequence") or []
+            "derivation": next((_concept(c, "ConceptCodeSequence")[2] for c in value(item, "ContentSequence") or []
                                 if _concept(c)[0] == "121401"), ""),
             "value": found,
             "unit": own.unit if own is not None else unit,
@@ -264,8 +264,8 @@ def _unit(measured: Dataset) -> str | None:
 
 def _own(item: Dataset, place: Path) -> Measurement | None:
     """The measurement that timelens wrote beside the number."""
-    for child in item.get("ContentSequence") or []:
-        written = str(child.get("TextValue") or "")
+    for child in value(item, "ContentSequence") or []:
+        written = text(child, "TextValue")
         if _concept(child)[0] != _PARAMETERS or not written.startswith(_MARK):
             continue
         try:
