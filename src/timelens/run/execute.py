@@ -116,7 +116,7 @@ def dask_cluster(
             client.submit(function, task, pure=False, key=f"timelens-{os.getpid()}-{number}"): number
             for number, task in enumerate(tasks)
         }
-        for future in completed(running):
+        for future in completed(running, loop=client.loop):
             number = running[future]
             yield number, future.exception() if future.status == "error" else future.result()
             future.release()

@@ -172,6 +172,14 @@ def files_of(item: Mapping[str, Any], root: Path) -> list[str]:
     """Names from the root of the files that an entry of ``study.yaml`` stands for."""
     if "folder" in item:
         folder = root / str(item["folder"])
+        if not folder.is_dir():
+            raise DataError(
+                "A folder of the study is not there",
+                file=str(item["folder"]),
+                field="folder",
+                expected="a folder under the study's root",
+                mend="run 'timelens scan' again, or correct 'root' in study.yaml",
+            )
         return [p.relative_to(root).as_posix() for p in sorted(folder.iterdir()) if p.is_file()]
     return [str(name) for name in item.get("files") or []]
 
