@@ -344,7 +344,7 @@ def test_pixels_that_are_missing_or_changed_are_refused_when_they_are_read(tmp_p
 def test_pixels_shorter_than_claimed_are_refused(tmp_path):
     def shorten(dataset, z):
         dataset.PixelData = dataset.PixelData[:-4]
-        dataset.add_new((0x0011, 0x0010), "LO", "PADDING")
+        dataset.DataSetTrailingPadding = b"\0" * 16
 
     stack(tmp_path, 3, change=shorten)
     scan = read_series(tmp_path)

@@ -137,16 +137,14 @@ def read_note(dataset: Dataset) -> dict[str, Any]:
 
 
 def unit_from_code(sequence: Any) -> str | None:
-    """UCUM code of a Measurement Units Code Sequence, or None where it is of another scheme or unknown to us."""
-    if not sequence:
+    """UCUM code of a Measurement Units Code Sequence, or None where it is of another scheme or unknown to us.
+
+    Millilitres are spelt mL, and the annotation of {SUVbw}g/ml is dropped: which SUV it is belongs to the quantity.
+    """
+    if not sequence or value(sequence[0], "CodingSchemeDesignator") not in ("UCUM", None):
         return None
-    item = sequence[0]
-    if value(item, "CodingSchemeDesignator") not in ("UCUM", None):
+    code = re.sub(r"\{SUV\w*\}", "", text(sequence[0], "CodeValue"))
+    try:
+        return units.parse(re.sub(r"\bml\b", "mL", code)).code
+    except UnitError:
         return None
-    code = text(item, "CodeValue")
-    for spelling in (code, code.replace("/ml", "/mL"), re.sub(r"\{SUV\w*\}", "", code).replace("/ml", "/mL")):
-        try:
-            return units.parse(spelling).code
-        except UnitError:
-            continue
-    return None

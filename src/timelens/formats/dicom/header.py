@@ -68,11 +68,11 @@ def record(dataset: Dataset, path: str | Path = "") -> dict[str, Any]:
     if items:
         found["RadiopharmaceuticalInformationSequence"] = [_dose(item, path) for item in items]
     for group, creator, element, name in _PRIVATE:
-        found_private = private(dataset, group, creator, element)
-        if found_private is not None and group == 0x7053:
-            found.setdefault("PhilipsPETPrivateGroup", {})[name] = found_private
-        elif found_private is not None:
-            found[name] = found_private
+        kept = private(dataset, group, creator, element)
+        if kept is not None and group == 0x7053:
+            found.setdefault("PhilipsPETPrivateGroup", {})[name] = kept
+        elif kept is not None:
+            found[name] = kept
     return found
 
 

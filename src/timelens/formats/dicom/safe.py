@@ -138,7 +138,9 @@ def read_dataset(
                 stream, stop_before_pixels=not pixels, specific_tags=None if only is None else list(only)
             )
             if check:
-                room = place.stat().st_size - (0 if pixels else stream.tell())  # pydicom stops where pixels begin
+                # pydicom stops before the header of the pixel element, which takes 8 or 12 bytes.
+                begin = 0 if pixels else stream.tell() + (8 if syntax and syntax.is_implicit_VR else 12)
+                room = max(place.stat().st_size - begin, 0)
                 check_pixel_claim(dataset, place, room=room, syntax=syntax)
     except TimelensError:
         raise

@@ -33,9 +33,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 import timelens
-from timelens import units
 from timelens.errors import FormatError, MissingFieldError, TimelensError, UsageError
-from timelens.formats.dicom.codes import frame_name, uid
+from timelens.formats.dicom.codes import frame_name, uid, unit_from_code
 from timelens.formats.dicom.derived import EQUIPMENT, concept, save_derived, source_headers, ucum
 from timelens.formats.dicom.safe import number, quiet, read_dataset, text, value
 from timelens.knowledge import quantities
@@ -226,7 +225,7 @@ def _records(group: Dataset, place: Path) -> Iterator[dict[str, Any]]:
             precise = number(measured[0], "FloatingPointValue", place)
             plain = number(measured[0], "NumericValue", place)
             found = precise if precise is not None else math.nan if plain is None else plain
-            unit = _unit(measured[0])
+            unit = unit_from_code(value(measured[0], "MeasurementUnitsCodeSequence", place))
         if own is not None and not np.isclose(own.value, found, rtol=1e-6, atol=0, equal_nan=True):
             raise FormatError(
                 "The number of a measurement and its parameters disagree",
@@ -248,18 +247,6 @@ def _records(group: Dataset, place: Path) -> Iterator[dict[str, Any]]:
             "quantity": own.quantity if own is not None else None,
             "measurement": own,
         }  # fmt: skip
-
-
-def _unit(measured: Dataset) -> str | None:
-    code, scheme, _ = _concept(measured, "MeasurementUnitsCodeSequence")
-    if scheme != "UCUM":
-        return None
-    for spelling in (code, code.replace("/ml", "/mL")):
-        try:
-            return units.parse(spelling).code
-        except TimelensError:
-            continue
-    return None
 
 
 def _own(item: Dataset, place: Path) -> Measurement | None:

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from timelens.errors import FormatError
 from timelens.formats.dicom.safe import text
 
-__all__ = ["UNKNOWN_DATE", "da", "dt", "join", "moment", "read_da", "read_dt", "read_tm", "tm"]
+__all__ = ["UNKNOWN_DATE", "da", "dt", "join", "moment", "read_da", "read_dt", "read_tm", "tm", "written_moment"]
 
 #: Stands for the date where only a clock time is known.
 UNKNOWN_DATE = date(1900, 1, 1)
@@ -60,6 +60,13 @@ def moment(dataset: Dataset, name: str, path: str | Path = "", *, day: date | No
     if clock is None:
         return read_dt(dataset, f"{name}DateTime", path, zone=text(dataset, "TimezoneOffsetFromUTC", path))
     return join(read_da(dataset, f"{name}Date", path) or day, clock)
+
+
+def written_moment(day: str, clock: str, name: str) -> datetime | None:
+    """Date and time from their text; None without a time."""
+    if not clock:
+        return None
+    return join(_date(day, f"{name}Date", "") if day else None, _time(clock, f"{name}Time", ""))
 
 
 def join(day: date | None, clock: time | None) -> datetime | None:

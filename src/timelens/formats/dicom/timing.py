@@ -11,6 +11,7 @@ import numpy as np
 from timelens.engines.radioactivity import average_count_rate_time
 from timelens.errors import MissingFieldError, Problem
 from timelens.formats.dicom.slices import Slice
+from timelens.formats.dicom.times import written_moment
 from timelens.study.timing import FrameTiming
 
 __all__ = ["decay_reference", "frame_timing"]
@@ -123,7 +124,9 @@ def decay_reference(
             ]
         return fields["administered_time"], []
     earliest = min((s.acquired for s in slices if s.acquired is not None), default=None)
-    series = fields.get("series_time")
+    # From the record: enhanced files say there to which moment they refer.
+    said = slices[0].record
+    series = written_moment(str(said.get("SeriesDate", "")), str(said.get("SeriesTime", "")), "Series")
     if kind != "START" or earliest is None:
         return None, [_warning("The time of decay correction is not known", where, "DecayCorrection", kind)]
     if series is not None and series <= earliest:
