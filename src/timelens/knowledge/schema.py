@@ -346,12 +346,12 @@ class Spectrum(Strict):
 
 
 class Photon(Strict):
-    """A gamma or annihilation line."""
+    """A gamma, annihilation or X-ray line."""
 
     energy_kev: float = Field(gt=0)
     per_decay: float = Field(gt=0, description="Photons per decay.")
     uncertainty: float | None = Field(None, ge=0, description="Standard uncertainty of photons per decay (one sigma).")
-    kind: Literal["gamma", "annihilation"] = "gamma"
+    kind: Literal["gamma", "annihilation", "x-ray"] = "gamma"
     source: Text
 
 
