@@ -104,6 +104,7 @@ def acquire(
     frames: FrameTiming | None = None,
     said: sidecar.Described | None = None,
     sources: Sequence[str | Path] = (),
+    sources_hashed: tuple[SourceFile, ...] | None = None,
     problems: Sequence[Problem] = (),
     modality: str | None = None,
     id: str | None = None,  # noqa: A002 - the field's name
@@ -129,6 +130,8 @@ def acquire(
         What the sidecar says; goes before what the file says.
     sources
         Further files that were read.
+    sources_hashed
+        All that was read, where that is no plain file.
     problems
         What the reader noticed.
     modality, id, subject, session
@@ -169,7 +172,7 @@ def acquire(
         data=image,
         subject=subject,
         session=session,
-        sources=tuple(SourceFile.of(p) for p in (path, *sources)),
+        sources=sources_hashed or tuple(SourceFile.of(p) for p in (path, *sources)),
         problems=(*problems, *said.problems),
         **fields,
     )

@@ -37,7 +37,7 @@ _NO_DATE = datetime(1900, 1, 1)
 _BLOCK = "timelens"
 _SUFFIXES = (
     ".nii.gz", ".nii", ".img", ".hdr", ".nrrd", ".nhdr", ".v.gz", ".v", ".hv", ".hs", ".ome.tiff", ".ome.tif",
-    ".tiff", ".tif",
+    ".tiff", ".tif", ".ome.zarr", ".zarr",
 )  # fmt: skip
 _TIMES = ("administered_time", "acquisition_time", "series_time", "assay_time", "residual_time")
 _NUMBERS = (
