@@ -198,8 +198,8 @@ def frames_undescribed(folder):
 
 
 SERIES = [
-    ("an empty file", empty, FormatError, "no DICOM image series"),
-    ("a file that only bears the name .dcm", not_dicom, FormatError, "no DICOM image series|Not a DICOM file"),
+    ("an empty file", empty, FormatError, "Not a DICOM file.*0 bytes"),
+    ("a file that only bears the name .dcm", not_dicom, FormatError, "Not a DICOM file"),
     ("a file cut off within its header", cut_in_header, FormatError, "belongs to no series|damaged or truncated"),
     (
         "a file cut off within its pixels",
@@ -323,7 +323,7 @@ def test_series_is_refused_by_name(tmp_path, name, make, error, match):
         read_series(place)
     problem = caught.value.problem
     assert str(tmp_path) in problem.file
-    assert problem.field or "no DICOM image series" in problem.message
+    assert problem.field
     for secret in ("Doe", "4711", "1940"):
         assert secret not in str(caught.value)
     # Looking at headers for grouping survives all of them.

@@ -116,7 +116,14 @@ def group_series(files: Iterable[str | Path] | str | Path) -> list[SeriesFiles]:
             dataset, damage = _header(path)
             series_uid = text(dataset, "SeriesInstanceUID", path)
             if not series_uid:
-                raise MissingFieldError("The file belongs to no series", file=path, field="SeriesInstanceUID")
+                raise MissingFieldError(
+                    "The file belongs to no series",
+                    file=path,
+                    field="SeriesInstanceUID",
+                    found="nothing",
+                    expected="a UID",
+                    mend="the file may be cut short: copy it again",
+                )
         except TimelensError as error:
             foreign = error.problem.message == "Not a DICOM file"
             stray.files += (path,)
@@ -251,7 +258,8 @@ def read_series(
     problems = [p for s in series if s.kind == "unreadable" for p in s.problems]
     images = [s for s in series if s.kind == "image" and series_uid in (None, s.series_uid)]
     if not images:
-        broken = next((p for p in problems if p.severity == "error"), None)
+        # One file that is no DICOM is named as such; among many, what is damaged is.
+        broken = next((p for p in problems if p.severity == "error" or len(listed) == 1), None)
         raise (
             _from_problem(broken)
             if broken
@@ -375,8 +383,15 @@ def _image(
             expected="a unit",
             mend="state it with unit= or --unit",
         )
-    if any(s.record.get("DecayCorrection") != first.record.get("DecayCorrection") for f in grid.slices for s in f):
-        raise DataError("The slices differ in their decay correction", file=first.where, field="DecayCorrection")
+    corrections = {str(s.record.get("DecayCorrection", "none stated")) for f in grid.slices for s in f}
+    if len(corrections) > 1:
+        raise DataError(
+            "The slices differ in their decay correction",
+            file=first.where,
+            field="DecayCorrection",
+            found=", ".join(sorted(corrections)),
+            expected="one for all",
+        )
     flat = [s for frame in grid.slices for s in frame]
     reference, problems = decay_reference(flat, fields, stated)
     frames, axes = None, None
