@@ -108,7 +108,13 @@ def test_voxels_measured_by_the_engines_agree_with_the_closed_form(diameter):
         table = measure_labels(image, fixed_threshold(image, GRID.spacing, 4.0).labels, GRID.spacing)
         truth = lesion_truth(patient, node, Rule(4.0, 0.0), fwhm_mm=6, geometry=GRID)
         seen = {r.quantity: r.seen for r in truth}
-        columns = {"suv_max": "max", "suv_peak": "peak_global_resampled", "mtv": "volume_ml", "tlg": "tlg"}
+        columns = {
+            "suv_max": "max",
+            "suv_peak": "peak_global_resampled",
+            "mtv": "volume_ml",
+            "tlg": "tlg",
+            "diameter_max": "diameter_max_mm",
+        }
         ratios.append([table[column][0] / seen[quantity] for quantity, column in columns.items()])
     np.testing.assert_allclose(np.array(ratios)[:, 0], 1.0, atol=0.005)
     np.testing.assert_allclose(np.array(ratios)[:, 1], 1.0, atol=0.025)  # 1 mL on a 3 mm grid is 1.03 mL of voxels

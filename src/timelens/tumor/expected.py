@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
+from scipy.spatial import ConvexHull
+from scipy.spatial.distance import pdist
 from scipy.special import erf
 
 from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA, sphere_recovery_centre
@@ -209,12 +211,27 @@ def lesion_truth(
         "suv_peak": (ideal_peak, sphere.mean_within(PEAK_RADIUS_MM)),
         "mtv": (volume, seen_ml),
         "tlg": (lesion.suv * volume, mean * seen_ml),
-        "diameter_max": (2 * sphere.radius_mm, 2 * radius),
+        "diameter_max": (2 * sphere.radius_mm, _voxel_diameter(lesion, radius, geometry)),
     }
     return [
         Truth(name, quantities.get(name).unit, lesion.name, float(ideal), float(seen), lesion.centre)
         for name, (ideal, seen) in values.items()
     ]
+
+
+def _voxel_diameter(lesion: Shape, radius: float, geometry: Geometry) -> float:
+    """Greatest distance between face centres of the voxels whose centres lie in a sphere, in mm.
+
+    A diameter is measured on the surface of voxels: it picks the longest of many chords and exceeds the sphere's.
+    """
+    middle = np.rint(geometry.to_index(lesion.centre))
+    reach = np.ceil(radius / np.array(geometry.spacing)).astype(int) + 1
+    steps = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in reach], indexing="ij"), axis=-1).reshape(-1, 3)
+    centres = geometry.to_mm(middle + steps)
+    inside = centres[np.linalg.norm(centres - np.array(lesion.centre), axis=1) <= radius]
+    halves = geometry.affine[:3, :3].T / 2
+    faces = np.concatenate([inside + sign * half for half in halves for sign in (-1, 1)])
+    return float(pdist(faces[ConvexHull(faces).vertices]).max()) if len(inside) else float("nan")
 
 
 def patient_truth(patient: DigitalPatient, rule: Rule, *, fwhm_mm: float, geometry: Geometry) -> list[Truth]:
