@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.run.conftest import A, body, scan, write
 
-from tests.run.conftest import A, B, body, scan, write
 from timelens.errors import DataError, UsageError
 from timelens.formats import dicom, nifti
 from timelens.run.api import StudyRun, open_study, run_study
@@ -121,7 +121,8 @@ def test_a_killed_run_goes_on(finished: tuple[Path, Path, StudyRun], tmp_path: P
     """Killed without warning after its first session; the next run keeps that one and ends with the same bytes."""
     root, whole, _ = finished
     out = tmp_path / "out"
-    code = f"from pathlib import Path; from timelens.run.api import run_study; run_study(Path({str(root)!r}), Path({str(out)!r}))"
+    paths = f"Path({str(root)!r}), Path({str(out)!r})"
+    code = f"from pathlib import Path; from timelens.run.api import run_study; run_study({paths})"
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     deadline = time.monotonic() + 120
     while not (out / "sub-001" / "ses-01" / "session.json").is_file() and time.monotonic() < deadline:
@@ -129,7 +130,7 @@ def test_a_killed_run_goes_on(finished: tuple[Path, Path, StudyRun], tmp_path: P
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     result = run_study(root, out)
-    assert [o.status for o in result.outcomes][0] == "kept"
+    assert result.outcomes[0].status == "kept"
     assert digests(out) == digests(whole)
     assert not (out / ".work").exists()
 
