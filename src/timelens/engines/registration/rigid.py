@@ -92,7 +92,7 @@ def register_rigid(
     axes = np.array([np.array(start.TransformPoint(tuple(row))) - origin for row in np.eye(3)]).T
     back = np.eye(4)
     back[:3, :3], back[:3, 3] = axes, origin
-    return Rigid(np.linalg.inv(back), -float(method.GetMetricValue()))
+    return Rigid(np.asarray(np.linalg.inv(back), np.float64), -float(method.GetMetricValue()))
 
 
 def _prepared(volume: NDArray[Any], affine: NDArray[np.float64], upper: float | None) -> Any:
