@@ -1,9 +1,9 @@
 """Spellings of agents: from any common way of writing a name to keys that can be compared.
 
 People write one agent in many ways: ``[89Zr]Zr-DFO-atezolizumab``, ``89Zr-atezolizumab``, ``Zr-89 atezolizumab``,
-``zirconium (89Zr) atezolizumab``, ``^89^Zr-Atezolizumab``. Two facts are read from each: which nuclide is named, and the
-*core*, the letters and digits that remain in lower case. Two spellings mean one agent only if both facts agree; there is
-no likeness of spellings, so FAPI-04 never becomes FAPI-46.
+``zirconium (89Zr) atezolizumab``, ``^89^Zr-Atezolizumab``. Two facts are read from each: which nuclide is named, and
+the *core*, the letters and digits that remain in lower case. Two spellings mean one agent only if both facts agree;
+there is no likeness of spellings, so FAPI-04 never becomes FAPI-46.
 
 Where a text can be read in two ways ('18FDG' is 18F and FDG, sharing the F), both cores are kept.
 """
@@ -75,8 +75,10 @@ _PATTERNS = tuple(
 )
 #: Words around a name that say nothing of which agent it is.
 _NOISE = frozenset(
-    "injection injections inj solution pet tracer radiotracer tracers labeled labelled radiolabeled radiolabelled "
-    "conjugated class imaging scan unspecified the of".split()
+    {
+        *("injection", "injections", "inj", "solution", "pet", "tracer", "tracers", "radiotracer", "imaging", "scan"),
+        *("labeled", "labelled", "radiolabeled", "radiolabelled", "conjugated", "class", "unspecified", "the", "of"),
+    }
 )
 _MARK = "\x00"
 
@@ -166,7 +168,7 @@ def _again(readings: set[str]) -> set[str]:
     clean = set()
     for reading in readings:
         while (found := _next_nuclide(reading)) is not None:
-            reading = reading[: found[1]] + _MARK + reading[found[2] :]  # noqa: PLW2901
+            reading = reading[: found[1]] + _MARK + reading[found[2] :]
         clean.add(reading)
     return clean
 
