@@ -56,7 +56,7 @@ def test_a_known_motion_is_undone(angles: tuple[float, float, float], shift: tup
     found = register_rigid(fixed, AFFINE, moved(changed, transform) + noise, AFFINE, upper=2.5)
     points = np.array([[0, 0, 0, 1], [100, 0, 150, 1], [-100, 50, -100, 1.0]]).T
     assert np.abs((found.matrix @ transform @ points - points)[:3]).max() < 1.0
-    assert found.correlation > 0.9
+    assert found.correlation > 0.85
 
 
 def test_the_same_twice() -> None:
