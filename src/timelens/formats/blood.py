@@ -49,11 +49,12 @@ def read(
     *,
     unit: str | None = None,
     described: Mapping[str, Any] | str | Path | None = None,
+    modality: str | None = None,
     id: str | None = None,  # noqa: A002 - the field's name
     subject: str = "",
     session: str = "",
 ) -> Acquisition:
-    """Read blood samples as an acquisition of modality ``blood`` whose data are a table.
+    """Read blood samples as an acquisition, of modality ``blood`` if nothing else is stated, whose data are a table.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def read(
         UCUM code of the activity concentrations, where no sidecar and no column head states it.
     described
         Content or path of the sidecar; by default the ``.json`` of the same name, if it is there.
-    id, subject, session
+    modality, id, subject, session
         Where the caller knows them.
 
     Raises
@@ -86,7 +87,7 @@ def read(
         extra["recording"] = found[1]
     return Acquisition(
         id=id or place.stem,
-        modality="blood",
+        modality=modality or "blood",
         data=table,
         subject=subject,
         session=session,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,7 @@ def read(path: str | Path, *, unit: str | None = None, **options: Any) -> Acquis
     if unit is not None:
         options["unit"] = unit
     if kind == "bids":
-        scans = module.read(path, **options).acquisitions
+        scans = module.read(path, unit=unit).acquisitions
         if len(scans) != 1:
             raise DataError(
                 "The dataset does not hold exactly one scan",
@@ -178,7 +179,8 @@ def read(path: str | Path, *, unit: str | None = None, **options: Any) -> Acquis
             )
         return scans[0]
     if kind == "dicom":
-        return module.read_series(path, **options)
+        stated = {key: value for key in ("id", "modality") if (value := options.pop(key, None)) is not None}
+        return replace(module.read_series(path, **options), **stated)
     return module.read(path, **options)
 
 
