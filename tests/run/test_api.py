@@ -154,7 +154,7 @@ def test_a_missing_weight_is_asked_for_and_can_be_written(tmp_path: Path) -> Non
     assert not first.complete
     assert not [m for m in first.measurements if m.quantity.startswith("suv")]
     text = (tmp_path / "out" / "study.yaml").read_text()
-    assert "weight_g: '?'  # needed for SUV (body weight in g)" in text
+    assert "weight_g: '?'  # needed: body weight in g, for SUV" in text
     mended = tmp_path / "study.yaml"
     document = yaml.safe_load(text.replace("weight_g: '?'", "weight_g: 75000"))
     document["root"] = "scans"

@@ -24,6 +24,8 @@ from timelens.study.acquisition import Acquisition
 __all__ = ["discover"]
 
 _MOST_LISTED = 200
+#: Modalities whose scans need doses, weights and times.
+_WITH_ACTIVITY = ("pet", "nm")
 
 
 def discover(folder: Path) -> Inventory:
@@ -144,6 +146,8 @@ def _acquisitions(
         if thing.format == "dicom":
             item["series"] = thing.uid
         entry.acquisitions.append(item)
+        if thing.modality not in _WITH_ACTIVITY and thing.format == "dicom":
+            continue  # nothing in its headers is asked for here, and a CT has hundreds of them
         try:
             acquisition = load_acquisition(
                 thing.format, thing.files, id=name, subject=entry.subject, session=entry.session,
@@ -152,12 +156,12 @@ def _acquisitions(
         except TimelensError as error:
             problem = _without_root(error.at(file=thing.files[0]).problem, scan.root)
             if problem.field.lower() in ("unit", "units"):
-                item["needs"] = {"unit": "everything (UCUM code of the pixel values, for example Bq/mL or g/mL)"}
+                item["needs"] = {"unit": "UCUM code of the pixel values, for example Bq/mL or g/mL"}
             problems.append(problem)
             continue
         for field in FIELDS:
             value = getattr(acquisition, field)
-            if value is not None and (thing.modality in ("pet", "nm")):
+            if value is not None and thing.modality in _WITH_ACTIVITY:
                 item[field] = value
         loaded.append(acquisition)
     return loaded

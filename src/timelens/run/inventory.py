@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -42,6 +43,9 @@ FIELDS: dict[str, type] = {
     "species": str,
     "glucose_mmol_per_l": float,
     "cross_calibration": float,
+    "decay_correction": str,
+    "corrected_image": tuple,
+    "decay_reference_time": datetime,
 }
 _KEYS = {"id", "format", "files", "folder", "modality", "description", "unit", "series", "problems", *FIELDS}
 _REGION_KEYS = {"id", "format", "files", "drawn_on", "names", "roles", "series"}
@@ -121,7 +125,7 @@ def _commented(text: str, needs: Mapping[tuple[str, str], str]) -> str:
         if key == "id":
             current = value.strip("'\"")
         why = needs.get((current, key)) if value.strip() == f"'{UNKNOWN}'" else None
-        lines.append(f"{line}  # needed for {why}" if why else line)
+        lines.append(f"{line}  # needed: {why}" if why else line)
     return "\n".join(lines) + "\n"
 
 
@@ -232,6 +236,8 @@ def _converted(text: Any, kind: type, name: str, acquisition: str) -> Any:
     try:
         if kind is datetime:
             return text if isinstance(text, datetime) else datetime.fromisoformat(str(text))
+        if kind is tuple:
+            return tuple(str(v).upper() for v in (text if isinstance(text, list) else re.split(r"[\\, ]+", str(text))))
         value = kind(text)
     except (TypeError, ValueError):
         value = math.nan

@@ -90,7 +90,6 @@ def _run(task: SessionTask) -> Outcome:
     results: list[tuple[str, Recipe, Result]] = []
     for lens, match, recipe in _recipes(task, acquisitions):
         primary = next(iter(match.roles.values()))
-        problems += match.missing
         try:
             drawn = [r for r in regions if r.extra.get("drawn_on") in ("", None, primary.id)]
             result = lens.quantify(match.roles, drawn, {s.name: s.parameters for s in recipe.steps})

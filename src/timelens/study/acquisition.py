@@ -55,6 +55,9 @@ class Acquisition:
         Dose calibrator over scanner; multiplies the image. None means 1 was not stated either.
     species
         ``human``, ``mouse``, ``rat`` ... or None.
+    decay_correction, corrected_image, decay_reference_time
+        Stated by the user where the header of a series is wrong or was stripped: ``START``, ``ADMIN``; corrections such
+        as ``DECY`` and ``ATTN``; the time to which the stored values are decay-corrected.
     description
         Series description.
     header
@@ -91,6 +94,9 @@ class Acquisition:
     glucose_mmol_per_l: float | None = None
     cross_calibration: float | None = None
     species: str | None = None
+    decay_correction: str | None = None
+    corrected_image: tuple[str, ...] | None = None
+    decay_reference_time: datetime | None = None
     description: str = ""
     header: tuple[Mapping[str, Any], ...] = ()
     sources: tuple[SourceFile, ...] = ()

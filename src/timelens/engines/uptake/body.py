@@ -34,6 +34,8 @@ Sex = Literal["M", "F"]
 BodySizeKind = Literal["bw", "lbm_james", "lbm_james128", "lbm_janma", "ibw", "bsa"]
 
 _GRAMS_PER_KG = 1000.0
+#: How a person states each in a study, in grams and millimetres.
+_STUDY_KEYS = {"PatientWeight": "weight_g (in g)", "PatientSize": "height_mm (in mm)"}
 _CM2_PER_M2 = 1e4
 
 
@@ -155,7 +157,7 @@ def _needed(value: float | None, field: str, kind: str) -> float:
             field=field,
             found="0" if value == 0 else "nothing",
             expected="kilograms" if field == "PatientWeight" else "metres",
-            mend="give it in study.yaml",
+            mend=f"write {_STUDY_KEYS[field]} in study.yaml",
         )
     return value
 
@@ -170,7 +172,7 @@ def _sex(sex: str | None) -> Sex:
         field="PatientSex",
         found=sex or "nothing",
         expected="M or F",
-        mend="give the sex in study.yaml, or use SUV by body weight (bw)",
+        mend="write sex (M or F) in study.yaml, or use SUV by body weight (bw)",
     )
 
 

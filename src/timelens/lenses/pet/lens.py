@@ -37,10 +37,10 @@ _KNOWN: dict[str, set[str]] = {
 }
 #: What SUV needs beside the image, by the acquisition's field.
 _NEEDED = {
-    "administered_activity_bq": "SUV, %ID/g (injected activity in Bq)",
-    "weight_g": "SUV (body weight in g)",
-    "half_life_s": "SUV (half-life in s)",
-    "administered_time": "SUV (date and time of injection)",
+    "administered_activity_bq": "injected activity in Bq, for SUV and %ID/g",
+    "weight_g": "body weight in g, for SUV",
+    "half_life_s": "half-life in s, for SUV and %ID/g",
+    "administered_time": "date and time of injection, for SUV and %ID/g",
 }
 
 
@@ -187,7 +187,10 @@ def _as_region(key: str, lesions: Lesions, volume: Image) -> Region:
 
 def _without_suv(pet: Acquisition, regions: Sequence[Region], error: DataError, result: Result) -> Result:
     """The refusal as a problem, and what can be measured all the same: plain values in the image's own unit."""
-    result.problems.append(error.at(file=pet.where).problem)
+    problem = error.at(file=pet.where).problem
+    if lacking := [p.field for p in _missing(pet)]:
+        problem = replace(problem, mend=f"write {', '.join(lacking)} in study.yaml")
+    result.problems.append(problem)
     try:
         for frame in _frames(pet.image, "auto"):
             volume = pet.image if frame is None else pet.image.frame(frame)

@@ -137,7 +137,7 @@ def injected_activity(case: Case, decay: ImageDecay) -> tuple[float, tuple[str, 
                 field="RadionuclideTotalDose",
                 found=f"{several} administrations" if several > 1 else "nothing",
                 expected="Bq at the time of injection",
-                mend="give dose_bq in study.yaml",
+                mend="write administered_activity_bq in study.yaml",
             )
         assumed = "RadionuclideTotalDose was taken for the net activity: no residue is recorded"
         return dose, () if case.overrides.dose_bq is not None else (assumed,)
@@ -148,7 +148,7 @@ def injected_activity(case: Case, decay: ImageDecay) -> tuple[float, tuple[str, 
             field="RadiopharmaceuticalStartDateTime",
             found="nothing",
             expected="a date and time",
-            mend="give the injection time in study.yaml",
+            mend="write administered_time in study.yaml",
         )
     net = net_injected_activity(
         syringe.assayed_bq,

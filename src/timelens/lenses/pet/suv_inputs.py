@@ -91,7 +91,7 @@ def require_corrections(header: PetSeriesHeader) -> None:
             "Which corrections the image had is not said",
             field="CorrectedImage",
             expected="a list with ATTN and DECY",
-            mend="give corrected_image in study.yaml if the corrections are known",
+            mend="write corrected_image in study.yaml if the corrections are known",
         )
     if "ATTN" not in corrected:
         raise DataError(
@@ -106,7 +106,7 @@ def require_corrections(header: PetSeriesHeader) -> None:
             "To which time the values are decay-corrected is not said",
             field="DecayCorrection",
             expected="START or ADMIN",
-            mend="give decay_correction in study.yaml",
+            mend="write decay_correction in study.yaml",
         )
     if decay == "NONE":
         raise DataError(
@@ -154,7 +154,7 @@ def half_life(case: Case) -> tuple[float, tuple[TagUsed, ...], tuple[str, ...], 
             field="RadionuclideHalfLife",
             found=f"{case.header.administrations} administrations" if case.header.administrations > 1 else "nothing",
             expected="seconds",
-            mend="give half_life_s or the nuclide in study.yaml",
+            mend="write half_life_s in study.yaml",
         )
     if stated is None:
         assert table is not None

@@ -99,7 +99,7 @@ def reference_time(header: PetSeriesHeader, half_life_s: float) -> Reference:
             field="AcquisitionTime",
             found="nothing",
             expected="a date and time in each image",
-            mend="give the reference time in study.yaml",
+            mend="write decay_reference_time in study.yaml",
         )
     if header.series is not None and earliest is not None and header.series <= earliest:
         return Reference(
@@ -179,7 +179,7 @@ def injection_time(header: PetSeriesHeader, reference: Instant, half_life_s: flo
             field="RadiopharmaceuticalStartDateTime, RadiopharmaceuticalStartTime",
             found=f"{header.administrations} administrations" if header.administrations > 1 else "nothing",
             expected="a date and time",
-            mend="give the injection time in study.yaml",
+            mend="write administered_time in study.yaml",
         )
     return _dateless(header, header.injection_time_s, reference, half_life_s)
 
@@ -213,7 +213,7 @@ def _dateless(header: PetSeriesHeader, clock: float, reference: Instant, half_li
             field="RadiopharmaceuticalStartDateTime",
             found=f"a time of day, half-life {half_life_s:g} s",
             expected="a date and time",
-            mend="give the injection date and time in study.yaml",
+            mend="write administered_time (date and time) in study.yaml",
         )
     notes: list[str] = []
     same_day = Instant(reference.date, clock)
@@ -235,7 +235,7 @@ def _dateless(header: PetSeriesHeader, clock: float, reference: Instant, half_li
             found=f"{half_lives:.1f} half-lives before the scan"
             + (f", or {-elapsed:.6g} s after it" if elapsed < 0 else ""),
             expected=f"before the scan, by at most {MOST_HALF_LIVES_DATELESS:g} half-lives",
-            mend="give the injection date and time in study.yaml",
+            mend="write administered_time (date and time) in study.yaml",
         )
     tag = _tag("RadiopharmaceuticalStartTime", "(0018,1072)", _clock(clock))
     return Injection(instant, (tag,), tuple(notes), (f"RadiopharmaceuticalStartDateTime is absent: {default}",))
@@ -258,7 +258,7 @@ def _shifted(header: PetSeriesHeader, found: str) -> DataError:
         field="RadiopharmaceuticalStartDateTime",
         found=found,
         expected=f"an injection before the scan, by at most {MOST_HALF_LIVES:g} half-lives",
-        mend="give the injection date and time in study.yaml",
+        mend="write administered_time (date and time) in study.yaml",
     )
 
 

@@ -116,8 +116,8 @@ def overrides_of(acquisition: Acquisition, extra: Mapping[str, Any] | None = Non
                 mend="write assay_time in study.yaml",
             )
         syringe = SyringeAssay(float(dose), at, float(residual or 0.0), said.get("residual_time"))
-    reference: datetime | None = None
-    if not acquisition.header and acquisition.image.unit != "g/mL":
+    reference: datetime | None = said.get("decay_reference_time")
+    if reference is None and not acquisition.header and acquisition.image.unit != "g/mL":
         reference = acquisition.image.decay_reference
     return SuvOverrides(
         dose_bq=float(dose) if dose is not None and syringe is None else None,
@@ -129,6 +129,8 @@ def overrides_of(acquisition: Acquisition, extra: Mapping[str, Any] | None = Non
         injection=said.get("administered_time"),
         reference=reference,
         half_life_s=said.get("half_life_s"),
+        decay_correction=said.get("decay_correction"),
+        corrected_image=said.get("corrected_image"),
         cross_calibration=said.get("cross_calibration", acquisition.cross_calibration),
     )
 
