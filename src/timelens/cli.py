@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import timelens
+from timelens import cli_knowledge
 from timelens.errors import TimelensError, UsageError
 
 app = typer.Typer(
@@ -167,6 +168,9 @@ def demo(
 
     page = build(made.results)
     show.truth(made.shown, made.run, page, made.table, as_json=as_json)
+
+
+cli_knowledge.register(app)
 
 
 def _options(

@@ -62,17 +62,22 @@ _NAME = "|".join(sorted(_NAMES, key=len, reverse=True))
 _GAP = r"[\s\-\[\](){}_.,:]{0,3}"
 #: A nuclide begins where no letter or digit stands before it, 'Al' of aluminium fluoride excepted.
 _LEFT = r"(?:(?<![a-z0-9])|(?<=(?<![a-z0-9])al))"
-_PATTERNS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rf"{_LEFT}(?P<name>{_NAME}){_GAP}(?P<mass>\d{{1,3}}){_GAP}(?P<m>m?){_GAP}(?P<sym>{_SYM})(?![a-z])",
-        rf"{_LEFT}(?P<name>{_NAME}){_GAP}(?:(?P<sym>{_SYM}){_GAP})?(?P<mass>\d{{1,3}})(?!\d)(?:{_GAP}(?P<m>m)(?![a-z]))?",
-        rf"{_LEFT}(?P<mass>\d{{1,3}}){_GAP}(?P<m>m?){_GAP}(?P<name>{_NAME})(?![a-z])",
-        rf"{_LEFT}(?P<mass>\d{{1,3}})(?P<m>m?)[\s\-.]{{0,3}}(?P<sym>{_SYM})",
-        rf"{_LEFT}(?P<mass>\d{{1,3}})[\s\-.]{{0,2}}(?P<m>m)[\s\-.]{{0,3}}(?P<sym>{_SYM})",
-        rf"{_LEFT}(?P<sym>{_SYM}){_GAP}(?P<mass>\d{{1,3}})(?!\d){_GAP}(?P<m>m?)",
-    )
+_FORMS = (
+    rf"{_LEFT}(?P<name>{_NAME}){_GAP}(?P<mass>\d{{1,3}}){_GAP}(?P<m>m?){_GAP}(?P<sym>{_SYM})(?![a-z])",
+    rf"{_LEFT}(?P<name>{_NAME}){_GAP}(?:(?P<sym>{_SYM}){_GAP})?(?P<mass>\d{{1,3}})(?!\d)(?:{_GAP}(?P<m>m)(?![a-z]))?",
+    rf"{_LEFT}(?P<mass>\d{{1,3}}){_GAP}(?P<m>m?){_GAP}(?P<name>{_NAME})(?![a-z])",
+    rf"{_LEFT}(?P<mass>\d{{1,3}})(?P<m>m?)[\s\-.]{{0,3}}(?P<sym>{_SYM})",
+    rf"{_LEFT}(?P<mass>\d{{1,3}})[\s\-.]{{0,2}}(?P<m>m)[\s\-.]{{0,3}}(?P<sym>{_SYM})",
+    rf"{_LEFT}(?P<sym>{_SYM}){_GAP}(?P<mass>\d{{1,3}})(?!\d){_GAP}(?P<m>m?)",
 )
+
+
+@lru_cache(maxsize=1)
+def _patterns() -> tuple[re.Pattern[str], ...]:
+    # Compiled when the first name is read: loading the knowledge base does not need them.
+    return tuple(re.compile(form) for form in _FORMS)
+
+
 #: Words around a name that say nothing of which agent it is.
 _NOISE = frozenset(
     {
@@ -120,7 +125,7 @@ def _nuclide(match: re.Match[str]) -> str | None:
 def _next_nuclide(text: str) -> tuple[str, int, int, str] | None:
     """The nuclide that stands first in a text, its place and its symbol; the longer one where two begin together."""
     best: tuple[str, int, int, str] | None = None
-    for pattern in _PATTERNS:
+    for pattern in _patterns():
         for match in pattern.finditer(text):
             written = _nuclide(match)
             if written is None:

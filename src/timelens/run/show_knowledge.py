@@ -34,7 +34,6 @@ __all__ = [
     "agent_view",
     "component_table",
     "component_view",
-    "half_life",
     "intervention_table",
     "modality_table",
     "nuclide_table",
@@ -49,20 +48,11 @@ __all__ = [
 
 _out = Console(highlight=False)
 _STAGE = {"clinical": "green", "preclinical": "yellow", "in vitro": "cyan", "in silico": "magenta"}
-_SPANS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 def print_json(value: Any) -> None:
     """Plain data as JSON on stdout."""
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def half_life(seconds: float) -> str:
-    """A half-life in the largest unit in which it is at least 1.5."""
-    for span, unit in _SPANS:
-        if seconds >= 1.5 * span:
-            return f"{seconds / span:.5g} {unit}"
-    return f"{seconds:.4g} s"
 
 
 def _names(ids: Iterable[str], kind: str) -> str:
@@ -337,7 +327,7 @@ def nuclide_table(rows: Sequence[Radionuclide]) -> None:
         )
         lines = sorted(each.photons, key=lambda photon: -photon.per_decay)[:3]
         photons = ", ".join(f"{photon.energy_kev:.4g} ({100 * photon.per_decay:.3g})" for photon in lines)
-        table.add_row(each.id, f"{half_life(each.half_life_s)}", decay, energies, photons or "–")
+        table.add_row(each.id, each.half_life_as_published, decay, energies, photons or "–")
     _out.print(table)
 
 
@@ -353,8 +343,8 @@ def nuclide_view(nuclide: Radionuclide) -> None:
         spread = f" ± {100 * branch.uncertainty:.2g}" if branch.uncertainty else ""
         _line(branch.mode, f"{100 * branch.fraction:.5g}{spread} % → {branch.daughter or '?'} [{branch.source}]")
     for spectrum in nuclide.spectra:
-        text = f"{spectrum.per_decay:.4g} a decay, mean {_figure(spectrum.mean_kev)} keV, max {_figure(spectrum.max_kev)} keV"
-        _line(f"{spectrum.kind} energy", f"{text} [{spectrum.source}]")
+        energies = f"mean {_figure(spectrum.mean_kev)} keV, max {_figure(spectrum.max_kev)} keV"
+        _line(f"{spectrum.kind} energy", f"{spectrum.per_decay:.4g} a decay, {energies} [{spectrum.source}]")
     for photon in nuclide.photons:
         spread = f" ± {100 * photon.uncertainty:.2g}" if photon.uncertainty else ""
         _line(photon.kind, f"{photon.energy_kev:.6g} keV, {100 * photon.per_decay:.4g}{spread} % [{photon.source}]")
