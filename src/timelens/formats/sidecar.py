@@ -374,7 +374,7 @@ def _frames(said: _Fields, block: _Fields, problems: list[Problem]) -> FrameTimi
     if len(frames) and duration.max() > LONGEST_FRAME_S:
         problems.append(
             Problem(
-                f"A frame lasts {duration.max():g} s: stored in milliseconds?",
+                f"A frame lasts {duration.max():g} s, which looks like milliseconds",
                 str(said.file),
                 "FrameDuration",
                 f"{duration.max():g} s",
