@@ -14,7 +14,7 @@ from tests.formats.strategies import acquisitions, assert_same_acquisition, asse
 
 from timelens.errors import DataError, FormatError, GeometryError, MissingFieldError, UnitError, UsageError
 from timelens.formats import nifti
-from timelens.study import Geometry, Image, Region
+from timelens.study import FrameTiming, Geometry, Image, Region
 
 anywhere = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -149,6 +149,28 @@ def test_time_units_of_equal_frames(tmp_path, code, seconds):
     read = nifti.read(path, unit="1")
     np.testing.assert_allclose(read.image.frames.start, np.arange(3) * seconds)
     assert [p.field for p in read.problems] == ["pixdim[4]"]
+
+
+def test_frames_of_pet_come_from_the_sidecar_alone(tmp_path):
+    path = plain(tmp_path / "a_pet.nii", np.zeros((2, 2, 2, 3), "f4"), xyzt_units=10)
+    assert nifti.read(path, unit="Bq/mL").image.frames is None
+
+
+def test_the_header_is_silent_about_unequal_frames(tmp_path):
+    geometry = Geometry.from_spacing((1, 1, 1), (1, 1, 1))
+    for duration, found in (
+        ([60.0, 240.0, 60.0], None),
+        ([60.0, 60.0, 240.0], None),
+        ([60.0, 60.0, 60.0], [0, 60, 120]),
+    ):
+        start = np.concatenate([[0.0], np.cumsum(duration)[:-1]])
+        frames = FrameTiming(start, np.array(duration))
+        path = nifti.write(
+            Image(np.zeros((3, 1, 1, 1)), unit="1", geometry=geometry, frames=frames), tmp_path / "a.nii"
+        )
+        (tmp_path / "a.json").unlink()
+        read = nifti.read(path, unit="1").image.frames
+        assert (read is None) if found is None else read.start.tolist() == found
 
 
 def test_frames_without_a_unit_are_not_guessed(tmp_path):

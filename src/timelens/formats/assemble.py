@@ -22,7 +22,7 @@ from timelens.study.image import Image
 from timelens.study.provenance import SourceFile
 from timelens.study.timing import FrameTiming
 
-__all__ = ["acquire", "described", "resolve_unit", "stem"]
+__all__ = ["acquire", "described", "modality_of", "resolve_unit", "stem"]
 
 
 def stem(path: str | Path) -> str:
@@ -46,6 +46,12 @@ def described(path: str | Path, given: Mapping[str, Any] | str | Path | None) ->
     if given is None and not place.is_file():
         return sidecar.Described(), None
     return sidecar.read(place), place
+
+
+def modality_of(path: str | Path, stated: str | None, said: sidecar.Described) -> str:
+    """What the caller states, else what the sidecar says, else the suffix of the name (``_pet``), else nothing."""
+    suffix = stem(path).rsplit("_", 1)[-1]
+    return stated or said.acquisition.get("modality") or (suffix if suffix in ("pet", "ct", "nm") else "")
 
 
 def resolve_unit(stated: str | None, *said: str | None, file: object, field: str = "Units") -> str:
@@ -161,14 +167,12 @@ def acquire(
     except TimelensError as error:
         known_file = error.problem.file
         raise (error if known_file and known_file != Path(path).name else _placed(error, path)) from None
-    name = stem(path)
     fields = {**{k: v for k, v in known.items() if v is not None}, **said.acquisition}
     fields["extra"] = {**known.get("extra", {}), **said.acquisition.get("extra", {})}
-    found = fields.pop("modality", None)
-    suffix = name.rsplit("_", 1)[-1]
+    fields.pop("modality", None)
     return Acquisition(
-        id=id or name,
-        modality=modality or found or (suffix if suffix in ("pet", "ct", "nm") else ""),
+        id=id or stem(path),
+        modality=modality_of(path, modality, said),
         data=image,
         subject=subject,
         session=session,

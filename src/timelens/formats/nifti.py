@@ -35,6 +35,8 @@ _TYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 32: "c8", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
     1792: "c16",
 }  # fmt: skip
+#: Frames of these are rarely of equal length, which is all that the header knows: they come from the sidecar alone.
+_UNEQUAL = ("pet", "nm")
 _LARGEST_HEADER = 540
 _DIM_LIMIT = 32767
 
@@ -110,7 +112,9 @@ def read(
         geometry=geometry,
         unit=unit,
         said=said,
-        frames=None if said.image.get("frames") else _uniform_frames(header, shape, axes, path, problems),
+        frames=None
+        if said.image.get("frames") or assemble.modality_of(path, modality, said) in _UNEQUAL
+        else _uniform_frames(header, shape, axes, path, problems),
         sources=[p for p in (pixels if pixels != Path(path) else None, source) if p is not None],
         problems=problems,
         modality=modality,
@@ -391,12 +395,20 @@ def _write_image(image: Image, path: str | Path) -> None:
     made.set_sform(affine, code=1)
     if image.geometry.is_orthogonal:
         made.set_qform(affine, code=1)
-    # NIfTI knows frames of equal length only; the sidecar has them all. Without timing the unit stays unknown.
-    made.header.set_xyzt_units("mm", "sec" if image.frames is not None else "unknown")
+    step = _equal_step(image.frames)
+    made.header.set_xyzt_units("mm", "sec" if step else "unknown")
     if stored.ndim > 3:
-        made.header["pixdim"][4] = image.frames.duration[0] if image.frames is not None else 0.0
+        made.header["pixdim"][4] = step
     packed = made.to_bytes()
     sidecar.write_text(gzip.compress(packed, 6, mtime=0) if place.name.endswith(".gz") else packed, place)
+
+
+def _equal_step(frames: FrameTiming | None) -> float:
+    """Length of frames that follow each other without gaps and are all of one length, else 0: NIfTI knows no others."""
+    if frames is None or np.ptp(frames.duration) > 0:
+        return 0.0
+    step = float(frames.duration[0])
+    return step if np.allclose(np.diff(frames.start), step, rtol=0, atol=1e-3) else 0.0
 
 
 # -- label files -----------------------------------------------------------------------------------------------------
