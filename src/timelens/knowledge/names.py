@@ -21,7 +21,7 @@ def keys(
     Parameters
     ----------
     names
-        Name and synonyms: each means exactly this agent, with the nuclide that it says, or with any of its nuclides.
+        Name and synonyms: each means exactly this agent, with the nuclide that it says, or with the agent's only one.
     vectors
         Names of the molecule alone: exact with one of the agent's nuclides, otherwise a candidate.
     chelators
@@ -32,19 +32,18 @@ def keys(
     labels = tuple(nuclides)
     exact: set[str] = set()
     molecules: set[str] = set()
-    for name in names:
-        spelling = read(name)
-        for core in spelling.cores:
-            if spelling.nuclides:
-                exact.update(f"{nuclide}|{core}" for nuclide in spelling.nuclides)
-            else:
-                exact.update(f"{nuclide}|{core}" for nuclide in ("", *labels))
-        # A name with a nuclide tells the molecule too, in its plainest reading.
-        if spelling.nuclides:
-            molecules.update(spelling.cores)
-    bare = {core for vector in vectors for core in read(vector).cores}
-    words = [core for chelator in chelators for core in read(chelator).cores]
+    for spelling in map(read, names):
+        if spelling.core and spelling.nuclides:
+            exact.update(f"{nuclide}|{spelling.core}" for nuclide in spelling.nuclides)
+            molecules.add(spelling.core)
+        elif spelling.core:
+            # With a label said, a class of several nuclides is too wide to be meant.
+            exact.update(f"{nuclide}|{spelling.core}" for nuclide in ("", *(labels if len(labels) == 1 else ())))
+    bare = {spelling.core for spelling in map(read, vectors) if spelling.core}
+    words = [read(chelator).core for chelator in chelators]
+    pairs = [f"alf{word}" for word in words if "alf" in words and word != "alf"]
     bare |= {joined for core in bare for word in words for joined in (word + core, core + word)}
+    bare |= {pair + core for core in bare for pair in pairs}
     exact.update(f"{nuclide}|{core}" for nuclide in labels for core in bare)
     if not labels:
         exact.update(f"|{core}" for core in bare)

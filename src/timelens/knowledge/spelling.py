@@ -96,11 +96,14 @@ class Spelling:
     ----------
     nuclides
         The nuclides that it names, written ``89Zr``; usually none or one.
+    core
+        What remains in the plainest reading: letters and digits in lower case. Empty if only a nuclide is named.
     cores
-        What remains: letters and digits in lower case, one for each way of reading. Empty if only a nuclide is named.
+        The same for every way of reading.
     """
 
     nuclides: tuple[str, ...]
+    core: str
     cores: frozenset[str]
 
 
@@ -145,12 +148,12 @@ def read(text: str) -> Spelling:
     Examples
     --------
     >>> read("[89Zr]Zr-Atezolizumab")
-    Spelling(nuclides=('89Zr',), cores=frozenset({'atezolizumab'}))
+    Spelling(nuclides=('89Zr',), core='atezolizumab', cores=frozenset({'atezolizumab'}))
     >>> read("FAPI-46").nuclides
     ()
     """
     rest, nuclides = plain(text), []
-    readings = {rest}
+    readings = [rest]
     while (found := _next_nuclide(rest)) is not None:
         written, start, end, symbol = found
         nuclides.append(written)
@@ -159,26 +162,19 @@ def read(text: str) -> Spelling:
         after = rest[end:]
         # The element is often said twice: '[89Zr]Zr-DFO'.
         once = re.sub(rf"^([\s\-\[\](){{}}.,:]*){symbol}(?![a-z0-9])", r"\1", after)
-        readings = {before + once}
+        readings = [before + once]
         if glued := re.match(rf"[\s\-\[\](){{}}.,:]*{symbol}(?=[a-z])", after):
-            readings.add(before + after[glued.end() :])  # '[18F]FAraG'
+            readings.append(before + after[glued.end() :])  # '[18F]FAraG'
         if shared:
-            readings.add(before + symbol + after)  # '18FDG'
+            readings.insert(0, before + symbol + after)  # '18FDG'
         rest = before + once
-    return Spelling(tuple(dict.fromkeys(nuclides)), frozenset(filter(None, map(_core, _again(readings)))))
-
-
-def _again(readings: set[str]) -> set[str]:
-    """Readings without further nuclides in them (an alternative reading may still carry one)."""
-    clean = set()
-    for reading in readings:
-        while (found := _next_nuclide(reading)) is not None:
-            reading = reading[: found[1]] + _MARK + reading[found[2] :]
-        clean.add(reading)
-    return clean
+    cores = [_core(reading) for reading in readings]
+    return Spelling(tuple(dict.fromkeys(nuclides)), cores[0], frozenset(filter(None, cores)))
 
 
 def _core(reading: str) -> str:
+    while (found := _next_nuclide(reading)) is not None:  # An alternative reading may still carry one.
+        reading = reading[: found[1]] + _MARK + reading[found[2] :]
     words = re.findall(r"[^\W_]+", reading)
     kept = [word for word in words if word not in _NOISE]
     return "".join(kept or words)
