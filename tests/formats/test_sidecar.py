@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from timelens.errors import DataError, FormatError, MissingFieldError, UnitError
-from timelens.formats import sidecar
+from timelens.formats import atomic, sidecar
 
 # As converters write it: every time relative to TimeZero.
 PET = {
@@ -174,10 +174,10 @@ def test_beside(name, expected):
 
 
 def test_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = sidecar.write_text("old", tmp_path / "deep" / "a.json")
+    path = atomic.write_file("old", tmp_path / "deep" / "a.json")
     monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        sidecar.write_text("new", path)
+        atomic.write_file("new", path)
     assert path.read_text() == "old"
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
 

@@ -19,7 +19,7 @@ from typing import Any
 import timelens
 from timelens import units
 from timelens.errors import FormatError, Problem, TimelensError, UnsafeFileError, UsageError
-from timelens.formats import blood, nifti, safety, sidecar
+from timelens.formats import atomic, blood, nifti, safety, sidecar
 from timelens.study.acquisition import Acquisition
 from timelens.study.image import Image
 from timelens.study.provenance import SourceFile
@@ -280,7 +280,7 @@ def _describe(root: Path, name: str, derivative: bool) -> None:
     if derivative:
         said["DatasetType"] = "derivative"
         said["GeneratedBy"] = [{"Name": "timelens", "Version": timelens.__version__}]
-    sidecar.write_text(json.dumps(said, indent=2) + "\n", path)
+    atomic.write_file(json.dumps(said, indent=2) + "\n", path)
 
 
 def write(acquisition: Acquisition, root: str | Path, *, name: str = "timelens") -> Path:
@@ -352,10 +352,10 @@ def write_derivative(
     if isinstance(data, Region):
         nifti.write_labels(data, path)
         rows = "".join(f"{n}\t{' '.join(label.split())}\n" for n, label in sorted(data.names.items()))
-        sidecar.write_text("index\tname\n" + rows, sidecar.beside(path).with_suffix(".tsv"))
+        atomic.write_file("index\tname\n" + rows, sidecar.beside(path).with_suffix(".tsv"))
     else:
         nifti.write(data, path)
     side = sidecar.beside(path)
     said = {**safety.read_json(side), **(parameters or {}), "Sources": list(sources)}
-    sidecar.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", side)
+    atomic.write_file(json.dumps(said, indent=2, ensure_ascii=False) + "\n", side)
     return path

@@ -21,7 +21,7 @@ import pandas as pd
 
 from timelens import units
 from timelens.errors import FormatError, MissingFieldError, UnitError
-from timelens.formats import safety, sidecar
+from timelens.formats import archives, atomic, safety, sidecar
 from timelens.study.acquisition import Acquisition
 from timelens.study.provenance import SourceFile
 from timelens.study.table import Table
@@ -196,7 +196,7 @@ def _sheet(path: Path) -> list[Sequence[Any]]:
     import openpyxl
     from defusedxml import DefusedXmlException
 
-    safety.check_zip(path)
+    archives.check_zip(path)
     try:
         with path.open("rb") as stream:
             book = openpyxl.load_workbook(stream, read_only=True, data_only=True, keep_links=False)
@@ -274,5 +274,5 @@ def write(data: Acquisition | Table, path: str | Path) -> Path:
                          ("WholeBloodAvail", "whole_blood_radioactivity")):  # fmt: skip
         said.setdefault(flag, column in table.data.columns)
     said.update({name: {"Units": table.column_units[name]} for name in table.data.columns})
-    sidecar.write_text(json.dumps(said, indent=2) + "\n", sidecar.beside(path))
-    return sidecar.write_text(buffer.getvalue(), path)
+    atomic.write_file(json.dumps(said, indent=2) + "\n", sidecar.beside(path))
+    return atomic.write_file(buffer.getvalue(), path)

@@ -26,7 +26,7 @@ from nibabel.ecat import main_header_dtd, subheader_dtd
 from numpy.typing import NDArray
 
 from timelens.errors import DataError, FormatError, Problem, UsageError
-from timelens.formats import assemble, safety, sidecar
+from timelens.formats import assemble, atomic, safety, sidecar, sidecar_write
 from timelens.study.acquisition import Acquisition
 from timelens.study.axes import default_names
 from timelens.study.geometry import Geometry
@@ -378,8 +378,8 @@ def write(data: Acquisition | Image, path: str | Path) -> Path:
     if len(values) > 31 * 16 or max(values.shape[1:]) > 32767:
         raise UsageError("ECAT holds up to 496 frames of up to 32767 voxels a side", field="shape", found=image.shape)
     packed = _packed(acquisition, image, values)
-    sidecar.write_text(gzip.compress(packed, 6, mtime=0) if place.name.endswith(".gz") else packed, place)
-    sidecar.write(data, sidecar.beside(place))
+    atomic.write_file(gzip.compress(packed, 6, mtime=0) if place.name.endswith(".gz") else packed, place)
+    sidecar_write.write(data, sidecar.beside(place))
     return place
 
 

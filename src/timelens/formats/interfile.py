@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timelens.errors import DataError, FormatError, GeometryError, Problem, UsageError
-from timelens.formats import assemble, safety, sidecar
+from timelens.formats import assemble, atomic, safety, sidecar, sidecar_write
 from timelens.study.acquisition import Acquisition
 from timelens.study.axes import default_names
 from timelens.study.geometry import Geometry
@@ -304,7 +304,7 @@ def write(data: Acquisition | Image, path: str | Path) -> Path:
     array = array.astype(np.uint8) if array.dtype == bool else array
     array = array.astype(np.float32) if array.dtype == np.float16 else array
     kind = {"i": "signed integer", "u": "unsigned integer", "f": "float"}[array.dtype.kind]
-    raw = sidecar.write_text(array.astype(array.dtype.newbyteorder("<")).tobytes(), place.with_suffix(".raw"))
+    raw = atomic.write_file(array.astype(array.dtype.newbyteorder("<")).tobytes(), place.with_suffix(".raw"))
     count = image.shape[0] if names[0] == "t" else 1
     pet = acquisition.modality != "nm"
     lines = [
@@ -338,5 +338,5 @@ def write(data: Acquisition | Image, path: str | Path) -> Path:
             f"image relative start time (sec)[{k + 1}] := {image.frames.start[k] - image.frames.start[0]:.17g}",
         ]
     lines += [f"quantification units := {image.unit}", "!END OF INTERFILE :=", ""]
-    sidecar.write(data, sidecar.beside(place))
-    return sidecar.write_text("\n".join(lines), place)
+    sidecar_write.write(data, sidecar.beside(place))
+    return atomic.write_file("\n".join(lines), place)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timelens.errors import DataError, FormatError, GeometryError, Problem, UsageError
-from timelens.formats import assemble, labels, safety, sidecar
+from timelens.formats import assemble, atomic, labels, safety, sidecar, sidecar_write
 from timelens.study.acquisition import Acquisition
 from timelens.study.axes import Axis, default_names
 from timelens.study.geometry import Geometry
@@ -363,7 +363,7 @@ def write(data: Acquisition | Image, path: str | Path) -> Path:
         If the image or the name does not fit the format.
     """
     _write_image(data.image if isinstance(data, Acquisition) else data, path)
-    sidecar.write(data, sidecar.beside(path))
+    sidecar_write.write(data, sidecar.beside(path))
     return Path(path)
 
 
@@ -400,7 +400,7 @@ def _write_image(image: Image, path: str | Path) -> None:
     if stored.ndim > 3:
         made.header["pixdim"][4] = step
     packed = made.to_bytes()
-    sidecar.write_text(gzip.compress(packed, 6, mtime=0) if place.name.endswith(".gz") else packed, place)
+    atomic.write_file(gzip.compress(packed, 6, mtime=0) if place.name.endswith(".gz") else packed, place)
 
 
 def _equal_step(frames: FrameTiming | None) -> float:
@@ -439,5 +439,5 @@ def write_labels(region: Region, path: str | Path, geometry: Geometry | None = N
     """
     image = labels.to_image(region, geometry)
     _write_image(image, path)
-    sidecar.write(image, sidecar.beside(path), labels=labels.described(region))
+    sidecar_write.write(image, sidecar.beside(path), labels=labels.described(region))
     return Path(path)

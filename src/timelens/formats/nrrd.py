@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timelens.errors import FormatError, GeometryError, Problem, UsageError
-from timelens.formats import assemble, labels, safety, sidecar
+from timelens.formats import assemble, atomic, labels, safety, sidecar, sidecar_write
 from timelens.study.acquisition import Acquisition
 from timelens.study.axes import Axis, AxisKind
 from timelens.study.geometry import Geometry
@@ -372,7 +372,7 @@ def write(data: Acquisition | Image, path: str | Path) -> Path:
     UsageError
         If the image or the name does not fit the format.
     """
-    return _write(data.image if isinstance(data, Acquisition) else data, path, sidecar.content(data))
+    return _write(data.image if isinstance(data, Acquisition) else data, path, sidecar_write.content(data))
 
 
 def _write(image: Image, path: str | Path, said: Mapping[str, Any]) -> Path:
@@ -411,9 +411,9 @@ def _write(image: Image, path: str | Path, said: Mapping[str, Any]) -> Path:
     packed = gzip.compress(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(), 6, mtime=0)
     inline = f"{_KEY}:={json.dumps(said, separators=(',', ':'))}"
     if place.suffix == ".nrrd":
-        return sidecar.write_text("\n".join([*lines, inline, "", ""]).encode() + packed, place)
-    data = sidecar.write_text(packed, place.with_suffix(".raw.gz"))
-    return sidecar.write_text("\n".join([*lines, f"data file: {data.name}", inline, ""]), place)
+        return atomic.write_file("\n".join([*lines, inline, "", ""]).encode() + packed, place)
+    data = atomic.write_file(packed, place.with_suffix(".raw.gz"))
+    return atomic.write_file("\n".join([*lines, f"data file: {data.name}", inline, ""]), place)
 
 
 def _vector(values: NDArray[np.float64]) -> str:
@@ -453,6 +453,6 @@ def write_labels(region: Region, path: str | Path, geometry: Geometry | None = N
         If contours come without a grid.
     """
     image = labels.to_image(region, geometry)
-    said = sidecar.content(image)
+    said = sidecar_write.content(image)
     said[_KEY]["labels"] = labels.described(region)
     return _write(image, path, said)

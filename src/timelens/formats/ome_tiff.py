@@ -24,7 +24,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from timelens.errors import FormatError, MissingFieldError, Problem, UnsafeFileError, UsageError
-from timelens.formats import assemble, ome, safety, sidecar
+from timelens.formats import assemble, atomic, ome, safety, sidecar, sidecar_write
 from timelens.study.acquisition import Acquisition
 from timelens.study.axes import Axis
 from timelens.study.geometry import Geometry
@@ -395,6 +395,6 @@ def write(data: Acquisition | Image, path: str | Path) -> Path:
         bigtiff=array.nbytes > 3 << 30,
         software="timelens",
     )
-    sidecar.write_text(buffer.getvalue(), place)
-    sidecar.write(data, sidecar.beside(place))
+    atomic.write_file(buffer.getvalue(), place)
+    sidecar_write.write(data, sidecar.beside(place))
     return place

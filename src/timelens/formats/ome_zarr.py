@@ -19,7 +19,7 @@ import zarr
 from numpy.typing import NDArray
 
 from timelens.errors import MissingDependencyError, Problem, UsageError
-from timelens.formats import assemble, ome, sidecar
+from timelens.formats import assemble, atomic, ome, sidecar, sidecar_write
 from timelens.formats.ome_zarr_meta import Group, Level, open_group, open_level, stored
 from timelens.study.acquisition import Acquisition
 from timelens.study.axes import Axis
@@ -285,18 +285,18 @@ def _write(data: Acquisition | Image, image: Image, names: str, folder: Path, ve
     content: dict[str, Any] = {"multiscales": [meta]}
     if "c" in names:
         content["omero"] = {"channels": _omero(image, names.index("c"))}
-    said = sidecar.content(data)
+    said = sidecar_write.content(data)
     if v3:
         root = {
             "zarr_format": 3,
             "node_type": "group",
             "attributes": {"ome": {"version": version, **content}, _KEY: said},
         }
-        sidecar.write_text(json.dumps(root, indent=2), folder / "zarr.json")
+        atomic.write_file(json.dumps(root, indent=2), folder / "zarr.json")
     else:
         meta["version"] = version
-        sidecar.write_text('{"zarr_format": 2}', folder / ".zgroup")
-        sidecar.write_text(json.dumps({**content, _KEY: said}, indent=2), folder / ".zattrs")
+        atomic.write_file('{"zarr_format": 2}', folder / ".zgroup")
+        atomic.write_file(json.dumps({**content, _KEY: said}, indent=2), folder / ".zattrs")
 
 
 def _axis_json(name: str, *, timed: bool) -> dict[str, str]:

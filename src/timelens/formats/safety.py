@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import stat
-import tarfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -29,15 +27,13 @@ if TYPE_CHECKING:
 __all__ = [
     "FREE_BYTES",
     "MAX_BYTES",
-    "MAX_MEMBERS",
     "MAX_RATIO",
     "check_claim",
-    "check_zip",
+    "check_expanded",
     "contained",
+    "damaged",
     "existing",
     "expand_file",
-    "extract_tar",
-    "extract_zip",
     "inflate_capped",
     "inside",
     "is_gzip",
@@ -55,8 +51,6 @@ MAX_BYTES = 64 << 30
 MAX_RATIO = 300.0
 #: Up to this size any ratio is allowed: masks are nearly all zeros and compress a thousandfold.
 FREE_BYTES = 256 << 20
-#: Largest number of files in an archive.
-MAX_MEMBERS = 100_000
 #: Largest text file (JSON, TSV, XML, headers).
 MAX_TEXT = 64 << 20
 _DEFLATE_LIMIT = 1032
@@ -89,7 +83,14 @@ def is_gzip(path: str | Path) -> bool:
         return stream.read(2) == b"\x1f\x8b"
 
 
-def _check_expanded(size: int, compressed: int | None, limit: int, ratio: float, file: object, field: object) -> None:
+def check_expanded(size: int, compressed: int | None, limit: int, ratio: float, file: object, field: object) -> None:
+    """Refuse a size beyond the limit, or one that no image reaches from so few compressed bytes.
+
+    Raises
+    ------
+    UnsafeFileError
+        If it is either.
+    """
     if size > limit:
         raise UnsafeFileError(
             "The data expand beyond the limit",
@@ -146,14 +147,15 @@ def read_capped(
     try:
         while piece := stream.read(_CHUNK):
             size += len(piece)
-            _check_expanded(size, compressed, limit, ratio, file, field)
+            check_expanded(size, compressed, limit, ratio, file, field)
             pieces.append(piece)
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
-        raise _damaged(error, file, field) from error
+        raise damaged(error, file, field) from error
     return b"".join(pieces)
 
 
-def _damaged(error: Exception, file: object, field: object = "compressed data") -> FormatError:
+def damaged(error: Exception, file: object, field: object = "compressed data") -> FormatError:
+    """The error for compressed data that end early or make no sense."""
     return FormatError(
         "The compressed data are truncated or damaged",
         file=file,
@@ -200,14 +202,14 @@ def inflate_capped(
             piece = engine.decompress(rest, _CHUNK)
             rest = engine.unconsumed_tail
             size += len(piece)
-            _check_expanded(size, len(data), limit, ratio, file, field)
+            check_expanded(size, len(data), limit, ratio, file, field)
             pieces.append(piece)
         if not engine.eof:
             pieces.append(engine.flush())
     except zlib.error as error:
-        raise _damaged(error, file, field) from error
+        raise damaged(error, file, field) from error
     if not engine.eof:
-        raise _damaged(EOFError("the stream ends before its end mark"), file, field)
+        raise damaged(EOFError("the stream ends before its end mark"), file, field)
     return b"".join(pieces)
 
 
@@ -247,7 +249,7 @@ def expand_file(
             try:
                 return stream.read(head)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                raise _damaged(error, path) from error
+                raise damaged(error, path) from error
         data = read_capped(stream, limit if exact is None else min(limit, exact), compressed=compressed, file=path)
     if exact is not None and len(data) != exact:
         raise FormatError(
@@ -289,7 +291,7 @@ def check_claim(claimed: int, path: str | Path, *, field: object, offset: int = 
     needed = offset + claimed
     packed = is_gzip(place)
     if packed and needed > MAX_BYTES:
-        _check_expanded(needed, None, MAX_BYTES, MAX_RATIO, path, field)
+        check_expanded(needed, None, MAX_BYTES, MAX_RATIO, path, field)
     most = size * _DEFLATE_LIMIT + _CHUNK if packed else size
     if claimed < 0 or needed > most:
         raise FormatError(
@@ -349,107 +351,6 @@ def contained(root: str | Path, name: str, *, file: object = "", field: object =
 def inside(root: str | Path, path: str | Path) -> bool:
     """Whether a path stays in a folder when its symbolic links are followed."""
     return Path(path).resolve().is_relative_to(Path(root).resolve())
-
-
-def check_zip(archive: str | Path, *, limit: int = MAX_BYTES) -> None:
-    """Hold what a zip archive claims to expand to against the caps, before anything reads it.
-
-    Raises
-    ------
-    UnsafeFileError
-        If it is a bomb.
-    FormatError
-        If it is no zip archive.
-    """
-    place = existing(archive)
-    try:
-        with zipfile.ZipFile(place) as opened:
-            members = opened.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise _damaged(error, archive, "zip directory") from error
-    _check_archive(len(members), sum(m.file_size for m in members), place.stat().st_size, limit, archive)
-
-
-def extract_zip(archive: str | Path, folder: str | Path, *, limit: int = MAX_BYTES) -> list[Path]:
-    """Unpack a zip archive into a folder, with all guards; returns the files in the order of the archive.
-
-    Raises
-    ------
-    UnsafeFileError
-        If a member leaves the folder, is a link, or the archive is a bomb.
-    FormatError
-        If it is no zip archive, is damaged or encrypted.
-    """
-    place = existing(archive)
-    written: list[Path] = []
-    try:
-        with zipfile.ZipFile(place) as opened:
-            members = opened.infolist()
-            _check_archive(len(members), sum(m.file_size for m in members), place.stat().st_size, limit, archive)
-            for member in members:
-                target = contained(folder, member.filename, file=archive, field="member name")
-                if stat.S_ISLNK(member.external_attr >> 16):
-                    raise _link(archive, member.filename)
-                if member.flag_bits & 1:
-                    raise FormatError("The archive is encrypted", file=archive, field=member.filename)
-                if member.is_dir():
-                    target.mkdir(parents=True, exist_ok=True)
-                    continue
-                with opened.open(member) as stream:
-                    data = read_capped(stream, member.file_size, file=archive, field=member.filename)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(data)
-                written.append(target)
-    except zipfile.BadZipFile as error:
-        raise _damaged(error, archive, "zip directory") from error
-    return written
-
-
-def extract_tar(archive: str | Path, folder: str | Path, *, limit: int = MAX_BYTES) -> list[Path]:
-    """Unpack a tar archive (plain or gzip) into a folder, with all guards; returns the files in order.
-
-    Raises
-    ------
-    UnsafeFileError
-        If a member leaves the folder, is a link or device, or the archive is a bomb.
-    FormatError
-        If it is no tar archive or is damaged.
-    """
-    place = existing(archive)
-    written: list[Path] = []
-    total = 0
-    try:
-        # A stream is read member by member, so that the caps hold before the rest is expanded.
-        with open_expanded(place) as source, tarfile.open(fileobj=source, mode="r|") as opened:
-            for number, member in enumerate(opened, 1):
-                total += member.size
-                _check_archive(number, total, place.stat().st_size, limit, archive)
-                target = contained(folder, member.name, file=archive, field="member name")
-                if member.isdir():
-                    target.mkdir(parents=True, exist_ok=True)
-                    continue
-                content = opened.extractfile(member) if member.isreg() else None
-                if content is None:
-                    raise _link(archive, member.name)
-                data = read_capped(content, member.size, file=archive, field=member.name)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(data)
-                written.append(target)
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _damaged(error, archive, "tar") from error
-    return written
-
-
-def _check_archive(members: int, total: int, packed: int, limit: int, archive: object) -> None:
-    if members > MAX_MEMBERS:
-        raise UnsafeFileError("The archive holds too many files", file=archive, field="members", found=members)
-    _check_expanded(total, packed, limit, MAX_RATIO, archive, "member sizes")
-
-
-def _link(archive: object, name: str) -> UnsafeFileError:
-    return UnsafeFileError(
-        "The archive holds a link or a device", file=archive, field="member name", found=repr(name), expected="files"
-    )
 
 
 # -- text ------------------------------------------------------------------------------------------------------------

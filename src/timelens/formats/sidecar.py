@@ -8,8 +8,6 @@ never read.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
@@ -21,30 +19,31 @@ import numpy as np
 from timelens import units
 from timelens.errors import DataError, FormatError, GeometryError, MissingFieldError, Problem, UnitError
 from timelens.formats import safety
-from timelens.study.acquisition import Acquisition
 from timelens.study.axes import Axis
 from timelens.study.geometry import Geometry
-from timelens.study.image import Image
 from timelens.study.timing import FrameTiming
 
-__all__ = ["LONGEST_FRAME_S", "Described", "beside", "content", "parse", "read", "unit_code", "write", "write_text"]
+__all__ = ["BLOCK", "KEPT", "LONGEST_FRAME_S", "NUMBERS", "TIMES", "Described", "beside", "parse", "read", "unit_code"]
 
 #: A frame longer than this in seconds is reported as a likely slip of its unit (two hours).
 LONGEST_FRAME_S = 7200.0
 #: Clock times that are kept twice may differ by this much, as ``TimeZero`` has whole seconds.
 _CLOCK_TOLERANCE = timedelta(seconds=1)
 _NO_DATE = datetime(1900, 1, 1)
-_BLOCK = "timelens"
+#: The block of the sidecar that is ours.
+BLOCK = "timelens"
 _SUFFIXES = (
     ".nii.gz", ".nii", ".img", ".hdr", ".nrrd", ".nhdr", ".v.gz", ".v", ".hv", ".hs", ".ome.tiff", ".ome.tif",
     ".tiff", ".tif", ".ome.zarr", ".zarr",
 )  # fmt: skip
-_TIMES = ("administered_time", "acquisition_time", "series_time", "assay_time", "residual_time")
-_NUMBERS = (
+#: Date-times of an acquisition that a sidecar holds.
+TIMES = ("administered_time", "acquisition_time", "series_time", "assay_time", "residual_time")
+#: Numbers of an acquisition that BIDS has no field for.
+NUMBERS = (
     "half_life_s", "residual_activity_bq", "height_mm", "age_years", "glucose_mmol_per_l", "cross_calibration",
 )  # fmt: skip
 #: PET-BIDS fields that a lens may use and that say nothing about a person.
-_KEPT = (
+KEPT = (
     "Manufacturer", "ManufacturersModelName", "BodyPart", "ModeOfAdministration", "InjectedMass", "InjectedMassUnits",
     "InjectedVolume", "SpecificRadioactivity", "SpecificRadioactivityUnits", "MolarActivity", "MolarActivityUnits",
     "InfusionRadioactivity", "InfusionStart", "InfusionSpeed", "InfusionSpeedUnits", "InjectionEnd", "AcquisitionMode",
@@ -259,7 +258,7 @@ def parse(data: Mapping[str, Any], *, file: object = "") -> Described:
         If a field has the wrong type, a number has no unit, or two fields contradict each other.
     """
     said = _Fields(data, file)
-    block = _Fields(said.mapping(_BLOCK), file, f"{_BLOCK}.")
+    block = _Fields(said.mapping(BLOCK), file, f"{BLOCK}.")
     problems: list[Problem] = []
     image: dict[str, Any] = {}
     if (text := block.text("unit") or said.text("Units")) is not None:
@@ -269,7 +268,7 @@ def parse(data: Mapping[str, Any], *, file: object = "") -> Described:
     image["decay_reference"] = found.pop("decay_reference")
     image["frames"] = _frames(said, block, problems)
     found.update(_injection(said), **_subject(said, block, problems))
-    found.update({name: block.number(name) for name in _NUMBERS})
+    found.update({name: block.number(name) for name in NUMBERS})
     found["agent"] = said.text("TracerName") or block.text("agent")
     found["radionuclide"] = said.text("TracerRadionuclide")
     found["species"] = block.text("species")
@@ -277,7 +276,7 @@ def parse(data: Mapping[str, Any], *, file: object = "") -> Described:
     found["modality"] = block.text("modality") or {"PT": "pet", "NM": "nm", "MR": "mr", "CT": "ct"}.get(
         said.text("Modality") or ""
     )
-    found["extra"] = {key: data[key] for key in _KEPT if key in data}
+    found["extra"] = {key: data[key] for key in KEPT if key in data}
     return Described(
         {k: v for k, v in image.items() if v is not None},
         {k: v for k, v in found.items() if v is not None},
@@ -318,7 +317,7 @@ def _times(said: _Fields, block: _Fields, problems: list[Problem]) -> dict[str, 
             )
         )
     result: dict[str, Any] = {}
-    for name in (*_TIMES, "decay_reference"):
+    for name in (*TIMES, "decay_reference"):
         moment = block.moment(name)
         key = relative.get(name, "")
         offset = said.seconds(key) if key else None
@@ -459,96 +458,3 @@ def _axes(block: _Fields) -> tuple[Axis, ...] | None:
         return tuple(axes)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise block.wrong("axes", "a list of axes with name and kind") from None
-
-
-# -- writing ---------------------------------------------------------------------------------------------------------
-
-
-def content(data: Acquisition | Image) -> dict[str, Any]:
-    """The sidecar of an acquisition or of an image alone, ready for JSON."""
-    acquisition = data if isinstance(data, Acquisition) else Acquisition("", "", data)
-    image = acquisition.image
-    said: dict[str, Any] = {"Units": image.unit}
-    block: dict[str, Any] = {"unit": image.unit, "quantity": image.quantity, "modality": acquisition.modality or None}
-    said.update({key: acquisition.extra[key] for key in _KEPT if key in acquisition.extra})
-    said["TracerName"], said["TracerRadionuclide"] = acquisition.agent, acquisition.radionuclide
-    if acquisition.administered_activity_bq is not None:
-        said["InjectedRadioactivity"] = acquisition.administered_activity_bq / 1e6
-        said["InjectedRadioactivityUnits"] = "MBq"
-    if acquisition.weight_g is not None:
-        said["BodyWeight"], said["BodyWeightUnits"] = acquisition.weight_g / 1000, "kg"
-    said["SeriesDescription"] = acquisition.description or None
-    for name in (*_NUMBERS, "weight_g", "sex", "species"):
-        block[name] = getattr(acquisition, name)
-    _write_times(acquisition, image, said, block)
-    if image.geometry is not None:
-        geometry = image.geometry
-        block.update(
-            frame_of_reference=geometry.frame,
-            space=geometry.space,
-            shape=list(geometry.shape),
-            affine=geometry.affine.tolist(),
-        )
-    block["axes"] = [
-        {
-            "name": axis.name,
-            "kind": axis.kind,
-            "unit": axis.unit,
-            "coordinates": axis.coordinates.tolist() if isinstance(axis.coordinates, np.ndarray) else axis.coordinates,
-        }
-        for axis in image.axes
-    ]
-    said[_BLOCK] = {key: value for key, value in block.items() if value is not None}
-    return {key: value for key, value in said.items() if value is not None}
-
-
-def _write_times(acquisition: Acquisition, image: Image, said: dict[str, Any], block: dict[str, Any]) -> None:
-    """Clock times relative to ``TimeZero``, which is the zero of the frames; what has no clock stays in the block."""
-    frames = image.frames
-    moments = {name: getattr(acquisition, name) for name in _TIMES} | {"decay_reference": image.decay_reference}
-    if frames is None:
-        zero = acquisition.administered_time or acquisition.acquisition_time
-    else:
-        zero = acquisition.administered_time if frames.zero == "injection" else acquisition.acquisition_time
-    shift = 0.0
-    if zero is not None:
-        base = zero.replace(microsecond=0)
-        shift = (zero - base).total_seconds()
-        said["TimeZero"], block["time_zero"] = base.strftime("%H:%M:%S"), base.isoformat()
-        for name, key in (("administered_time", "InjectionStart"), ("acquisition_time", "ScanStart")):
-            if (moment := moments.pop(name)) is not None:
-                said[key] = (moment - base).total_seconds()
-        if (moment := moments.pop("decay_reference")) is not None:
-            said["ImageDecayCorrectionTime"] = (moment - base).total_seconds()
-    if frames is not None:
-        said["FrameTimesStart"] = (frames.start + shift).tolist()
-        said["FrameDuration"] = frames.duration.tolist()
-        block["frame_zero"] = frames.zero
-        if frames.zero == "injection":
-            said["InjectionStart"] = shift
-    if image.decay_reference is not None:
-        said["ImageDecayCorrected"] = True
-    elif units.parse(image.unit).same_kind("Bq/mL"):
-        said.setdefault("ImageDecayCorrected", False)
-    block.update({name: moment.isoformat() for name, moment in moments.items() if moment is not None})
-
-
-def write(data: Acquisition | Image, path: str | Path, *, labels: Mapping[str, Any] | None = None) -> Path:
-    """Write the sidecar of an acquisition or image; returns the path."""
-    said = content(data)
-    if labels:
-        said[_BLOCK]["labels"] = dict(labels)
-    return write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", path)
-
-
-def write_text(text: str | bytes, path: str | Path) -> Path:
-    """Write a file whole or not at all."""
-    place = Path(path)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(text.encode() if isinstance(text, str) else text)
-        partial.replace(place)
-    finally:
-        partial.unlink(missing_ok=True)
-    return place
