@@ -224,19 +224,24 @@ def truth(found: Sequence[Mapping[str, Any]], study: StudyRun, page: Path, path:
         _json({"truth_table": path, "report": page, "rows": list(found), "problems": study.problems})
         return
     table = Table(title="Truth and measurement", title_justify="left", title_style="bold")
-    for column, side in (("subject", "left"), ("session", "left"), ("region", "left"), ("quantity", "left"),
+    for column, side in (("scan", "left"), ("region", "left"), ("quantity", "left"),
                          ("truth", "right"), ("measured", "right"), ("error", "right"), ("unit", "left")):  # fmt: skip
         table.add_column(column, justify=side)  # type: ignore[arg-type]
     for row in found:
         name = quantities.find(row["quantity"])
         off = row["error_percent"]
         table.add_row(
-            row["subject"], row["session"], row["region"], name.symbol if name else row["quantity"],
+            f"{row['subject']} {row['session']}", row["lesion"] or row["region"], name.symbol if name else row["quantity"],
             number(row["truth"]), number(row["measured"]),
             "–" if off is None or off != off else f"{off:+.1f} %",
             row["unit"],
         )  # fmt: skip
     _out.print(table)
+    left_out = sorted({p["subject"] for p in study.problems if p["severity"] == "error"})
+    if left_out:
+        _out.print(
+            f"Left out: {', '.join(left_out)}, on purpose: its weight is missing, as problems.csv and the report say."
+        )
     _out.print(f"All rows: {path}")
     _out.print(f"Study:    {path.parent / 'study'}   (DICOM, with the truth beside it)")
     _out.print(f"Report:   {page}")

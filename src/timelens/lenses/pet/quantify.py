@@ -104,7 +104,8 @@ def measure_suv(
     rows += _partial_volume(array, table, found, lesions, spacing, options.get("partial_volume", {}), result.problems)
     if result.noise is not None:
         boxes = {name: found.mask(k) for k, name in enumerate(lesions.names.values()) if found.counts[k]}
-        rows = uncertainty.with_noise(rows, boxes, spacing, result.noise)
+        errors = _volume_errors(array, lesions, found, spacing, result.noise, sul_factor)
+        rows = uncertainty.with_noise(rows, boxes, spacing, result.noise, errors)
     centroids = suv.geometry.to_mm(table["centroid_index"])
     rows += patient_rows(table, centroids, method=lesions.method, weight_g=size[0], height_mm=size[1])
     rows = _total_errors(rows)
@@ -119,13 +120,41 @@ def measure_suv(
     return result
 
 
+def _volume_errors(
+    array: NDArray[Any],
+    lesions: Lesions,
+    found: Regions,
+    spacing: tuple[float, float, float],
+    noise: uncertainty.Noise,
+    sul_factor: float | None,
+) -> dict[str, tuple[float, float]]:
+    """Errors and biases of the lesions' volumes where a threshold made them; a given mask has no such error."""
+    threshold, fraction = lesions.parameters.get("threshold"), lesions.parameters.get("fraction")
+    if fraction is not None:
+        threshold = None
+    elif threshold is None:
+        return {}
+    elif lesions.parameters.get("reference"):  # PERCIST speaks of SUL
+        threshold = threshold / (sul_factor or np.nan)
+    errors = uncertainty.volume_errors(
+        array, lesions.labels, found, spacing, noise, threshold=threshold, fraction=fraction
+    )
+    names = enumerate(lesions.names.values())
+    return {name: (float(errors[k, 0]), float(errors[k, 1])) for k, name in names if np.isfinite(errors[k, 0])}
+
+
 def _total_errors(rows: Sequence[Measurement]) -> list[Measurement]:
-    """The patient's TLG with the errors of its lesions, added in squares: noise of distant lesions is independent."""
-    errors = [r.uncertainty for r in rows if r.quantity == "tlg" and r.uncertainty_kind == "standard_error"]
+    """The patient's TMTV and TLG with the errors of the lesions, added in squares: distant noise is independent."""
+    of_lesion = {"tmtv": "mtv", "tlg": "tlg"}
+    errors = {
+        total: [r.uncertainty for r in rows if r.quantity == part and r.uncertainty_kind == "standard_error"]
+        for total, part in of_lesion.items()
+    }
     result = []
     for row in rows:
-        if row.quantity == "tlg" and row.region == "all lesions" and errors and len(errors) == row.n:
-            error = float(np.sqrt(np.sum(np.square(errors))))
+        own = errors.get(row.quantity, []) if row.region == "all lesions" else []
+        if own and len(own) == row.n:
+            error = float(np.sqrt(np.sum(np.square(own))))
             row = replace(
                 row,
                 uncertainty=error,
