@@ -165,6 +165,11 @@ def test_unit_spellings(text, code):
     assert sidecar.unit_code(text) == code
 
 
+def test_mega_or_milli_is_not_guessed():
+    with pytest.raises(UnitError, match="Unknown unit 'mbq/ml'"):
+        sidecar.unit_code("mbq/ml")
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("a.nii.gz", "a.json"), ("a.b.nii", "a.b.json"), ("a.ome.tif", "a.json"), ("a.v.gz", "a.json"), ("a", "a.json")],

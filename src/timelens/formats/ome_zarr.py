@@ -88,12 +88,12 @@ def read(
     shape = (*wanted.shape[:-2], 1, *wanted.shape[-2:]) if flat else wanted.shape
 
     def load() -> Any:
-        array = zarr.open_array(zarr.storage.LocalStore(wanted.path, read_only=True), mode="r")
-        if chunked:
-            return _dask().from_array(array, chunks=array.chunks, name=False).reshape(shape)
         try:
+            array = zarr.open_array(zarr.storage.LocalStore(wanted.path, read_only=True), mode="r")
+            if chunked:
+                return _dask().from_array(array, chunks=array.chunks, name=False).reshape(shape)
             return np.asarray(array[...]).astype(wanted.dtype, copy=False).reshape(shape)
-        except (ValueError, RuntimeError, TypeError, OSError, MemoryError) as error:
+        except (ValueError, RuntimeError, TypeError, KeyError, OSError, MemoryError) as error:
             raise group.wrong(str(wanted.path.name), "A chunk cannot be read", error, "whole chunks") from error
 
     if chunked:

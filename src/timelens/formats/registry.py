@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from timelens.errors import DataError, FormatError, UsageError
+from timelens.errors import DataError, FormatError, TimelensError, UsageError
 from timelens.formats import safety
 from timelens.study.acquisition import Acquisition
 from timelens.study.geometry import Geometry
@@ -163,11 +163,18 @@ def read(path: str | Path, *, unit: str | None = None, **options: Any) -> Acquis
         If nothing is there, the format is not known, or the content cannot be used.
     """
     kind = _require(path)
-    module = import_module(READERS[kind])
     if unit is not None:
         options["unit"] = unit
+    try:
+        return _read(kind, path, options)
+    except TimelensError as error:
+        raise error.at(file=path) from None
+
+
+def _read(kind: str, path: str | Path, options: dict[str, Any]) -> Acquisition:
+    module = import_module(READERS[kind])
     if kind == "bids":
-        scans = module.read(path, unit=unit).acquisitions
+        scans = module.read(path, unit=options.get("unit")).acquisitions
         if len(scans) != 1:
             raise DataError(
                 "The dataset does not hold exactly one scan",

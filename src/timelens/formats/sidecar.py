@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from timelens import units
-from timelens.errors import DataError, FormatError, GeometryError, MissingFieldError, Problem, UnitError
+from timelens.errors import DataError, FormatError, GeometryError, MissingFieldError, Problem, TimelensError, UnitError
 from timelens.formats import safety
 from timelens.study.axes import Axis
 from timelens.study.geometry import Geometry
@@ -109,7 +109,10 @@ class Described:
         known = self.geometry
         if not known:
             return geometry
-        exact = Geometry(known.get("shape", geometry.shape), known["affine"], known.get("frame"), known["space"])
+        try:
+            exact = Geometry(known["shape"], known["affine"], known["frame"], known["space"])
+        except GeometryError as error:
+            raise error.at(file=file, field="timelens.affine") from None
         corners = np.array(np.meshgrid(*[(0, n - 1) for n in geometry.shape], indexing="ij")).reshape(3, -1).T
         if oriented:
             apart = float(np.linalg.norm(exact.to_mm(corners) - geometry.to_mm(corners), axis=1).max())
@@ -139,9 +142,10 @@ def unit_code(text: object, *, file: object = "", field: object = "Units") -> st
     """
     if not isinstance(text, str) or not text.strip():
         raise UnitError("The unit is not text", file=file, field=field, found=repr(text), expected="for example Bq/mL")
-    known = _EXACT.get(text.strip()) or _SPELLINGS.get(text.strip().lower())
+    plain = text.strip()
+    known = _EXACT.get(plain) or (None if plain.startswith("mb") else _SPELLINGS.get(plain.lower()))
     try:
-        return known or units.parse(text.strip()).code
+        return known or units.parse(plain).code
     except UnitError as error:
         raise error.at(file=file, field=field) from None
 
@@ -458,3 +462,5 @@ def _axes(block: _Fields) -> tuple[Axis, ...] | None:
         return tuple(axes)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise block.wrong("axes", "a list of axes with name and kind") from None
+    except TimelensError as error:
+        raise error.at(file=block.file, field=f"{BLOCK}.axes") from None
