@@ -1,7 +1,7 @@
 """The records of the knowledge base as the library uses them: light, immutable, without pydantic.
 
 Field by field they are the models of ``schema.py``, where each field is explained; a test holds the two together. An
-empty text, an empty tuple or None means unknown.
+empty text, an empty tuple or None means unknown. Each record exists once, so that two are equal only if they are one.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Radionuclide:
         return sum(branch.fraction for branch in self.branches if branch.mode == "beta+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Record:
     id: str
     name: str
@@ -134,7 +134,7 @@ class _Record:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Component(_Record):
     """A part of the tumour immune microenvironment."""
 
@@ -145,7 +145,7 @@ class Component(_Record):
     targets: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Target(_Record):
     """What an agent binds, enters through, is cut by, or is trapped by."""
 
@@ -159,7 +159,7 @@ class Target(_Record):
     caution: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Agent(_Record):
     """What is given, grown or stained so that a modality sees something."""
 
@@ -194,7 +194,7 @@ class Agent(_Record):
         return self.nuclides[0] if len(self.nuclides) == 1 else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Modality(_Record):
     """A way of seeing."""
 
@@ -210,7 +210,7 @@ class Modality(_Record):
     ionising: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Intervention(_Record):
     """A therapy, and what imaging does for it."""
 

@@ -58,17 +58,23 @@ _WRITTEN = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in _KNOWN}
 
 _NAMES = {name: symbol for symbol, name in _ELEMENTS.items()} | _OTHER_NAMES
 _SYM = "|".join(sorted(_ELEMENTS, key=len, reverse=True))
+#: Hydrogen is only read with its mass before it (1H): H1, H2 and H3 are names of molecules.
+_SYM_FIRST = _SYM.replace("|h|", "|").removesuffix("|h")
 _NAME = "|".join(sorted(_NAMES, key=len, reverse=True))
 _GAP = r"[\s\-\[\](){}_.,:]{0,3}"
 #: A nuclide begins where no letter or digit stands before it, 'Al' of aluminium fluoride excepted.
 _LEFT = r"(?:(?<![a-z0-9])|(?<=(?<![a-z0-9])al))"
-_FORMS = (
-    rf"{_LEFT}(?P<name>{_NAME}){_GAP}(?P<mass>\d{{1,3}}){_GAP}(?P<m>m?){_GAP}(?P<sym>{_SYM})(?![a-z])",
-    rf"{_LEFT}(?P<name>{_NAME}){_GAP}(?:(?P<sym>{_SYM}){_GAP})?(?P<mass>\d{{1,3}})(?!\d)(?:{_GAP}(?P<m>m)(?![a-z]))?",
-    rf"{_LEFT}(?P<mass>\d{{1,3}}){_GAP}(?P<m>m?){_GAP}(?P<name>{_NAME})(?![a-z])",
-    rf"{_LEFT}(?P<mass>\d{{1,3}})(?P<m>m?)[\s\-.]{{0,3}}(?P<sym>{_SYM})",
-    rf"{_LEFT}(?P<mass>\d{{1,3}})[\s\-.]{{0,2}}(?P<m>m)[\s\-.]{{0,3}}(?P<sym>{_SYM})",
-    rf"{_LEFT}(?P<sym>{_SYM}){_GAP}(?P<mass>\d{{1,3}})(?!\d){_GAP}(?P<m>m?)",
+#: The m of a metastable state is read with each form or not at all: 'Zr-89-mab' has none, 'Tc-99m-mab' has one.
+_FORMS = tuple(
+    f"{_LEFT}{form}"
+    for m in (r"(?:[\s\-](?=m(?![a-z])))?(?P<m>m)", "")
+    for form in (
+        rf"(?P<name>{_NAME}){_GAP}(?P<mass>\d{{1,3}}){m}{_GAP}(?P<sym>{_SYM})(?![a-z])",
+        rf"(?P<name>{_NAME}){_GAP}(?:(?P<sym>{_SYM}){_GAP})?(?P<mass>\d{{1,3}})(?!\d){m}",
+        rf"(?P<mass>\d{{1,3}}){m}{_GAP}(?P<name>{_NAME})(?![a-z])",
+        rf"(?P<mass>\d{{1,3}}){m}[\s\-.]{{0,3}}(?P<sym>{_SYM})",
+        rf"(?P<sym>{_SYM_FIRST}){_GAP}(?P<mass>\d{{1,3}})(?!\d){m}",
+    )
 )
 
 
@@ -85,6 +91,11 @@ _NOISE = frozenset(
         *("labeled", "labelled", "radiolabeled", "radiolabelled", "conjugated", "class", "unspecified", "the", "of"),
     }
 )
+#: One word in several forms.
+_SAME = {
+    "nanoparticles": "nanoparticle", "microbubbles": "microbubble", "cells": "cell", "antibodies": "antibody",
+    "tumor": "tumour", "humanized": "humanised", "functionalized": "functionalised",
+}  # fmt: skip
 _MARK = "\x00"
 
 
@@ -176,7 +187,7 @@ def _core(reading: str) -> str:
     while (found := _next_nuclide(reading)) is not None:  # An alternative reading may still carry one.
         reading = reading[: found[1]] + _MARK + reading[found[2] :]
     words = re.findall(r"[^\W_]+", reading)
-    kept = [word for word in words if word not in _NOISE]
+    kept = [_SAME.get(word, word) for word in words if word not in _NOISE]
     return "".join(kept or words)
 
 
