@@ -74,28 +74,39 @@ def _stage(stage: str) -> Text:
     return Text(stage, style=_STAGE.get(stage, "dim"))
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
-    for place, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=place == 0 and _out.width > 90)
-    return table
+class _Columns(Table):
+    """A table without lines. What stands after ``|`` in its list of columns is left out on a narrow terminal."""
+
+    def __init__(self, title: str, columns: str) -> None:
+        super().__init__(
+            title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False
+        )
+        always, _, wide = columns.partition("|")
+        shown = always.split(",") + (wide.split(",") if wide and _out.width >= 110 else [])
+        for column in (name.strip() for name in shown):
+            # An id is there to be copied: it is never torn.
+            self.add_column(column, overflow="fold", no_wrap=column == "id", style="dim" if column == "id" else "")
+
+    def row(self, *cells: RenderableType) -> None:
+        """One line; cells of columns that are not shown are dropped."""
+        self.add_row(*cells[: len(self.columns)])
 
 
 def _said(count: int, one: str) -> str:
-    return f"{count} {one}" + ("" if count == 1 else "s" if not one.endswith("y") else "")
+    return f"{count} {one}" if count == 1 else f"{count} {one}s"
 
 
 def agent_table(found: Sequence[Agent], *, title: str | None = None) -> None:
     """Agents, one a line."""
-    table = _table(title or _said(len(found), "agent"), "agent", "target", "component", "modality", "stage", "id")
+    table = _Columns(title or _said(len(found), "agent"), "agent, id, target, modality, stage | component")
     for agent in found:
-        table.add_row(
+        table.row(
             agent.name,
+            agent.id,
             _symbols(agent.targets),
-            _names(agent.components, "components"),
             _ways(agent.modalities),
             _stage(agent.stage),
-            Text(agent.id, style="dim"),
+            _names(agent.components, "components"),
         )
     _out.print(table)
 
@@ -254,16 +265,16 @@ def _tree(rows: Sequence[Component]) -> list[tuple[int, Component]]:
 
 def component_table(rows: Sequence[Component]) -> None:
     """Components as a tree, with how many agents see each."""
-    table = _table(_said(len(rows), "component"), "component", "kind", "markers", "agents", "id")
+    table = _Columns(_said(len(rows), "component"), "component, id, kind, agents | markers")
     everything = agents.all_agents()
     for depth, each in _tree(rows):
         count = sum(each.id in agent.components for agent in everything)
-        table.add_row(
-            "  " * depth + each.name,
+        table.row(
+            Padding(each.name, (0, 0, 0, 2 * depth)),
+            each.id,
             each.kind,
-            ", ".join(each.markers),
             str(count) if count else Text("–", style="dim"),
-            Text(each.id, style="dim"),
+            ", ".join(each.markers),
         )
     _out.print(table)
 
@@ -283,17 +294,17 @@ def component_view(component: Component) -> None:
 
 def target_table(rows: Sequence[Target]) -> None:
     """Targets, one a line."""
-    table = _table(_said(len(rows), "target"), "target", "symbols", "kind", "sits", "agents", "id")
+    table = _Columns(_said(len(rows), "target"), "target, id, symbols, agents | kind, sits")
     everything = agents.all_agents()
     for each in rows:
         count = sum(each.id in agent.targets for agent in everything)
-        table.add_row(
+        table.row(
             each.name,
+            each.id,
             "/".join(each.symbols),
+            str(count) if count else Text("–", style="dim"),
             each.kind,
             ", ".join(each.location),
-            str(count) if count else Text("–", style="dim"),
-            Text(each.id, style="dim"),
         )
     _out.print(table)
 
@@ -317,9 +328,7 @@ def target_view(target: Target) -> None:
 
 def nuclide_table(rows: Sequence[Radionuclide]) -> None:
     """Radionuclides, one a line."""
-    table = _table(
-        _said(len(rows), "radionuclide"), "nuclide", "half-life", "decay", "mean / max keV", "photons keV (%)"
-    )
+    table = _Columns(_said(len(rows), "radionuclide"), "nuclide, half-life, decay, mean / max keV, photons keV (%)")
     for each in rows:
         decay = ", ".join(f"{branch.mode} {100 * branch.fraction:.3g} %" for branch in each.branches)
         energies = "; ".join(
@@ -327,7 +336,7 @@ def nuclide_table(rows: Sequence[Radionuclide]) -> None:
         )
         lines = sorted(each.photons, key=lambda photon: -photon.per_decay)[:3]
         photons = ", ".join(f"{photon.energy_kev:.4g} ({100 * photon.per_decay:.3g})" for photon in lines)
-        table.add_row(each.id, each.half_life_as_published, decay, energies, photons or "–")
+        table.row(each.id, each.half_life_as_published, decay, energies, photons or "–")
     _out.print(table)
 
 
@@ -357,19 +366,19 @@ def nuclide_view(nuclide: Radionuclide) -> None:
 
 def modality_table(rows: Sequence[Modality]) -> None:
     """Modalities, one a line."""
-    table = _table(f"{len(rows)} modalities", "modality", "family", "signal", "agents", "id")
+    table = _Columns(f"{len(rows)} modalities", "modality, id, family, agents | signal")
     everything = agents.all_agents()
     for each in rows:
         count = sum(each.id in agent.modalities for agent in everything)
-        table.add_row(each.name, each.family, each.signal, str(count) if count else "–", Text(each.id, style="dim"))
+        table.row(each.name, each.id, each.family, str(count) if count else "–", each.signal)
     _out.print(table)
 
 
 def intervention_table(rows: Sequence[Intervention]) -> None:
     """Interventions, one a line."""
-    table = _table(_said(len(rows), "intervention"), "intervention", "kind", "what imaging does for it", "id")
+    table = _Columns(_said(len(rows), "intervention"), "intervention, id, what imaging does for it | kind")
     for each in rows:
-        table.add_row(each.name, each.kind, each.imaging, Text(each.id, style="dim"))
+        table.row(each.name, each.id, each.imaging, each.kind)
     _out.print(table)
 
 
