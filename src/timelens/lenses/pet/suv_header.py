@@ -9,15 +9,14 @@ left as a list of dictionaries under ``RadiopharmaceuticalInformationSequence``)
 ``RadiopharmaceuticalStartTime``, ``RadionuclideTotalDose``, ``RadionuclideHalfLife``, ``Radionuclide`` (the code
 meaning); and of the private elements
 
-=====================================================  ==================================================
-key                                                    element
-=====================================================  ==================================================
-``PhilipsPETPrivateGroup.SUVScaleFactor``              (7053,xx00) "Philips PET Private Group"
-``PhilipsPETPrivateGroup.ActivityConcentrationScaleFactor``  (7053,xx09) of the same
-``GEPrivateScanDateTime``                              (0009,xx0D) "GEMS_PETD_01", start of the scan; also taken
-                                                       under the name ``GEPrivatePostInjectionDateTime``
-``SiemensPrivateDecayCorrectionDateTime``              (0071,xx22) "SIEMENS MED PT"
-=====================================================  ==================================================
+``PhilipsPETPrivateGroup.SUVScaleFactor``
+    (7053,xx00) "Philips PET Private Group".
+``PhilipsPETPrivateGroup.ActivityConcentrationScaleFactor``
+    (7053,xx09) of the same.
+``GEPrivateScanDateTime``
+    (0009,xx0D) "GEMS_PETD_01", start of the scan; also taken under the name ``GEPrivatePostInjectionDateTime``.
+``SiemensPrivateDecayCorrectionDateTime``
+    (0071,xx22) "SIEMENS MED PT".
 
 Values may be text as in the file, numbers, or date and time objects. Rescaling of pixels is not looked at here.
 """
