@@ -403,6 +403,6 @@ def test_an_absent_server_is_named_without_its_password():
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     word = "secret"
     with pytest.raises(TimelensError, match=r"cannot be opened") as caught:
-        Store(f"postgresql://user:{word}@127.0.0.1:1/name")
+        Store(f"postgresql://user:{word}@localhost:1/name")
     assert "secret" not in str(caught.value)
     assert "***" in str(caught.value)
