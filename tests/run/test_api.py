@@ -94,6 +94,9 @@ def test_every_number_leads_back_to_its_files(finished: tuple[Path, Path, StudyR
         assert hashlib.sha256((root / source["path"]).read_bytes()).hexdigest() == source["sha256"]
     assert trace["run"]["software"]["timelens"]
     assert read_csv(out / "measurements.csv") == result.measurements
+    sidecar = json.loads(next(out.glob("sub-001/ses-01/pet/*_map.json")).read_text())
+    assert sidecar["RunId"] == trace["run"]["id"]
+    assert set(sidecar["SourceHashes"].values()) == {s["sha256"] for s in trace["inputs"]}
     assert len({m.id for m in result.measurements}) == len(result.measurements)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -200,7 +201,8 @@ def _all_problems(
 
 
 def _study_files(inventory: Inventory, out: Path, records: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
-    write_dataset_description(out, name=f"timelens results of {inventory.name}")
+    links = {"raw": Path(os.path.relpath(inventory.root, out)).as_posix()}
+    write_dataset_description(out, name=f"timelens results of {inventory.name}", sources=links)
     write_json(
         out / "study.json",
         {

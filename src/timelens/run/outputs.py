@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from timelens.run.files import bids_label, write_json
 from timelens.run.inventory import SessionEntry
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Recipe, Result
+from timelens.study.derivative import sidecar
 from timelens.study.image import Image
 from timelens.study.provenance import Run
 from timelens.study.region import Region
@@ -41,10 +43,14 @@ def write_result(
         stem = primary if primary.startswith(entry.subject) else f"{entry.subject}_{entry.session}_{primary}"
         place = folder / recipe.lens
         for name, image in result.maps.items():
-            outputs.append(_written(nifti.write(image, place / f"{stem}_desc-{bids_label(name)}_map.nii.gz"), folder))
+            path = nifti.write(image, place / f"{stem}_desc-{bids_label(name)}_map.nii.gz")
+            _traced(path, run, f"{_symbol(image)} in {image.unit}")
+            outputs.append(_written(path, folder))
         for name, region in result.regions.items():
             path = place / f"{stem}_desc-{bids_label(name)}_dseg.nii.gz"
-            outputs.append(_written(nifti.write_labels(region, path), folder))
+            nifti.write_labels(region, path)
+            _traced(path, run, f"Lesion labels by the rule: {region.method}")
+            outputs.append(_written(path, folder))
             regions += _listed(region, primary, name)
         for measurement in result.measurements:
             row = measurement.with_context(
@@ -80,6 +86,13 @@ def write_result(
             "seed": run.seed,
         },
     }
+
+
+def _traced(path: Path, run: Run, description: str) -> None:
+    """Put into the sidecar of a map or mask which files, versions and parameters it comes from."""
+    beside = path.with_name(path.name.removesuffix(".nii.gz") + ".json")
+    said = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+    write_json(beside, {**sidecar(run, description=description), **said})
 
 
 def _written(path: Path, folder: Path) -> str:
