@@ -1,12 +1,14 @@
-"""The commands that ask the knowledge base: agents, components, targets, nuclides, modalities, interventions, explain.
+"""The commands that ask the knowledge base: agents, components, targets, nuclides, explain, atlas and others.
 
 Lists and records go to stdout, with ``--json`` as JSON. Exit 1: nothing was found; 2: wrong use.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -194,6 +196,16 @@ def _explain(
         show.quantity_view(found)
 
 
+def _atlas(
+    out: Annotated[Path, typer.Option("-o", "--out", help="The HTML file.")] = Path("atlas.html"), as_json: Json = False
+) -> None:
+    """One offline page of everything: network, matrix of components and modalities, agents, with filters."""
+    from timelens.report.atlas import write_atlas
+
+    page = write_atlas(out)
+    typer.echo(json.dumps({"atlas": str(page)}) if as_json else f"Atlas: {page}")
+
+
 def _list(rows: Sequence[Any], table: Callable[[Any], None], as_json: bool) -> None:
     if as_json:
         from timelens.knowledge.records import as_dict
@@ -223,3 +235,4 @@ def register(app: typer.Typer) -> None:
     app.command("modalities")(_modalities)
     app.command("interventions")(_interventions)
     app.command("explain")(_explain)
+    app.command("atlas")(_atlas)

@@ -30,6 +30,6 @@ def get(text: str) -> Modality:
 
 
 def containing(modality: str) -> set[str]:
-    """Ids of a modality and of the hybrids of which it is a part."""
-    one = get(modality).id
-    return {one, *(each.id for each in all_modalities() if one in each.parts)}
+    """Ids of a modality, of the hybrids of which it is a part, and of its own parts if it is a hybrid."""
+    one = get(modality)
+    return {one.id, *one.parts, *(each.id for each in all_modalities() if one.id in each.parts)}
