@@ -1,0 +1,28 @@
+"""Kinetics: how an agent moves from blood to tissue, from time curves to rate constants with their errors.
+
+Plain arrays in, plain arrays out. Time curves are (frames, voxels...), frames first. Times are seconds from injection,
+rate constants per second; a concentration may have any unit as long as tissue and input share it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_PLACES = {
+    "convolve": ("convolve_exponential", "convolve_with_slope", "frame_values"),
+    "frames": ("Frames",),
+}
+_HOME = {name: module for module, names in _PLACES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
