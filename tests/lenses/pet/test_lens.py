@@ -175,7 +175,7 @@ def test_ratios_and_liver_check(body: np.ndarray) -> None:
     [
         ({"administered_activity_bq": None}, "RadionuclideTotalDose"),
         ({"weight_g": None}, "PatientWeight"),
-        ({"half_life_s": None}, "RadionuclideHalfLife"),
+        ({"half_life_s": None, "radionuclide": None, "agent": None}, "RadionuclideHalfLife"),
         ({"administered_time": None}, "RadiopharmaceuticalStart"),
     ],
 )
@@ -188,7 +188,7 @@ def test_without_what_suv_needs_there_is_no_suv(body: np.ndarray, changes: dict[
     assert [p.severity for p in result.problems] == ["error"]
     assert field in result.problems[0].field
     missing = PetLens().accepts([acquisition]).missing
-    assert [p.field for p in missing] == list(changes)
+    assert [p.field for p in missing] == [c for c in changes if c not in ("radionuclide", "agent")]
 
 
 def test_stated_values_go_before_the_files(body: np.ndarray) -> None:
@@ -321,7 +321,11 @@ def test_repeatability_is_for_fdg_in_people_only(body: np.ndarray) -> None:
     row = next(m for m in measure(pet(body)).measurements if m.quantity == "suv_max")
     assert row.uncertainty_kind == "repeatability"
     assert row.uncertainty == pytest.approx(1.959964 * math.sqrt(2) * 0.12 * row.value)
-    other = next(m for m in measure(pet(body, agent="68Ga-FAPI-46")).measurements if m.quantity == "suv_max")
+    other = next(
+        m
+        for m in measure(pet(body, agent="68Ga-FAPI-46", radionuclide="68Ga", half_life_s=4062.6)).measurements
+        if m.quantity == "suv_max"
+    )
     assert other.uncertainty_kind == "none"
 
 
@@ -410,3 +414,27 @@ def test_a_given_mask_has_no_volume_error_of_its_own() -> None:
         m for m in measure(acquisition, [drawn(acquisition.image, {"t": mask})]).measurements if m.quantity == "mtv"
     )
     assert row.uncertainty_kind == "none"
+
+
+def test_the_agent_brings_target_and_component(body: np.ndarray) -> None:
+    """The knowledge base names what the header's words mean; the half-life it knows stands in for a missing one."""
+    cd8 = pet(body, agent="[89Zr]Zr-Df-IAB22M2C", radionuclide="89Zr", half_life_s=None)
+    result = measure(cd8)
+    row = next(m for m in result.measurements if m.quantity == "suv_max")
+    assert (row.target, row.component) == ("CD8A", "cd8-t-cell")
+    assert "crefmirlimab" in row.agent
+    assert result.audit["suv"]["half_life_s"] == pytest.approx(78.36 * 3600, rel=2e-3)
+    assert any("half" in text.lower() for text in result.audit["suv"]["defaults"])
+
+
+def test_a_nuclide_that_is_not_the_agents_is_refused(body: np.ndarray) -> None:
+    from timelens.errors import DataError
+
+    with pytest.raises(DataError, match="nuclide is not that of the agent"):
+        measure(pet(body, agent="[89Zr]Zr-Df-IAB22M2C", radionuclide="18F"))
+
+
+def test_an_agent_nobody_knows_is_named_and_measured(body: np.ndarray) -> None:
+    result = measure(pet(body, agent="18F-Unobtainium"))
+    assert values(result, "all lesions")["suv_max"] == pytest.approx(30, rel=1e-5)
+    assert [(p.severity, p.field) for p in result.problems] == [("warning", "agent")]

@@ -16,6 +16,7 @@ from timelens.lenses.pet.segmentation import RULES, Lesions, organs_on
 from timelens.lenses.pet.uptake import Uptake, uptake
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Match, Recipe, Result, Step
+from timelens.study.identity import KnownAgent, identify
 from timelens.study.image import Image
 from timelens.study.region import Region
 
@@ -99,18 +100,19 @@ class PetLens:
             As :meth:`recipe` takes them.
         """
         pet, merged = inputs["pet"], _merged(options)
-        result = Result()
+        agent = identify(pet)
+        result = Result(problems=list(agent.problems))
         if not merged["animals"]:
             try:
-                found = uptake(pet, "bw")
+                found = uptake(pet, "bw", nuclide_half_life_s=agent.half_life_s)
             except DataError as error:
-                return _without_suv(pet, regions, error, result)
-            self._subject(pet, found, regions, merged, result, name="", stated=None)
+                return _without_suv(pet, agent, regions, error, result)
+            self._subject(pet, agent, found, regions, merged, result, name="", stated=None)
             return result
         for name, stated, body in _animals(pet, regions, merged["animals"]):
             try:
-                own = uptake(pet, "bw", stated=stated)
-                self._subject(pet, own, regions, merged, result, name=name, stated=stated, body=body)
+                own = uptake(pet, "bw", stated=stated, nuclide_half_life_s=agent.half_life_s)
+                self._subject(pet, agent, own, regions, merged, result, name=name, stated=stated, body=body)
             except DataError as error:
                 result.problems.append(error.at(file=pet.where, field=f"animals: {name}").problem)
         return result
@@ -118,6 +120,7 @@ class PetLens:
     def _subject(
         self,
         pet: Acquisition,
+        agent: KnownAgent,
         found: Uptake,
         regions: Sequence[Region],
         options: Mapping[str, Any],
@@ -150,26 +153,46 @@ class PetLens:
                 options,
                 ratios=ratios,
                 size=(facts["weight_g"], facts["height_mm"]) if ratios else (None, None),
-                repeatable=_is_fdg(pet) and not _animal(pet, facts),
+                repeatable=_is_fdg(agent) and not _animal(pet, facts),
             )
             wanted = options["uptake"]["activity"]
             if wanted is True or (wanted == "auto" and _animal(pet, facts)):
                 more, remarks = activity_rows(
-                    pet, suv.geometry, frame, measured.lesions, options["uptake"], stated=stated
+                    pet,
+                    frame,
+                    measured.lesions,
+                    options["uptake"],
+                    stated=stated,
+                    nuclide_half_life_s=agent.half_life_s,
                 )
                 measured.rows += more
                 measured.problems += remarks
-            _collect(result, pet, volume, measured, frame=frame, name=name, suv=suv)
+            _collect(result, pet, agent, volume, measured, frame=frame, name=name, suv=suv)
         result.maps[f"suv_{name}" if name else "suv"] = suv
 
 
 def _collect(
-    result: Result, pet: Acquisition, volume: Image, measured: Measured, *, frame: int | None, name: str, suv: Image
+    result: Result,
+    pet: Acquisition,
+    agent: KnownAgent,
+    volume: Image,
+    measured: Measured,
+    *,
+    frame: int | None,
+    name: str,
+    suv: Image,
 ) -> None:
     time = float("nan")
     if frame is not None and suv.frames is not None:
         time = float(suv.frames.mid[frame])
-    context: dict[str, Any] = {"acquisition": pet.id, "modality": "pet", "agent": pet.agent or "", "subject": name}
+    context: dict[str, Any] = {
+        "acquisition": pet.id,
+        "modality": "pet",
+        "agent": agent.name,
+        "target": agent.target,
+        "component": agent.component,
+        "subject": name,
+    }
     for row in measured.rows:
         row = row.with_context(**context)
         result.measurements.append(replace(row, time_s=time) if frame is not None else row)
@@ -185,7 +208,9 @@ def _as_region(key: str, lesions: Lesions, volume: Image) -> Region:
     return Region(key, "labels", dict(lesions.names), labels, method=lesions.method, extra=dict(lesions.parameters))
 
 
-def _without_suv(pet: Acquisition, regions: Sequence[Region], error: DataError, result: Result) -> Result:
+def _without_suv(
+    pet: Acquisition, agent: KnownAgent, regions: Sequence[Region], error: DataError, result: Result
+) -> Result:
     """The refusal as a problem, and what can be measured all the same: plain values in the image's own unit."""
     problem = error.at(file=pet.where).problem
     if lacking := [p.field for p in _missing(pet)]:
@@ -194,7 +219,7 @@ def _without_suv(pet: Acquisition, regions: Sequence[Region], error: DataError, 
     try:
         for frame in _frames(pet.image, "auto"):
             volume = pet.image if frame is None else pet.image.frame(frame)
-            _collect(result, pet, volume, measure_values(volume, regions), frame=frame, name="", suv=pet.image)
+            _collect(result, pet, agent, volume, measure_values(volume, regions), frame=frame, name="", suv=pet.image)
     except MissingFieldError:
         pass  # no region is given and no rule applies without SUV; the refusal above says why
     return result
@@ -283,8 +308,10 @@ def _missing(pet: Acquisition) -> list[Problem]:
     """What SUV needs and the file does not say, each with what it is needed for."""
     if pet.image.unit in ("g/mL", "cm2/mL"):
         return []
+    known = None
     try:
-        uptake(pet, "bw")
+        known = identify(pet).half_life_s
+        uptake(pet, "bw", nuclide_half_life_s=known)
     except TimelensError:
         pass
     else:
@@ -292,7 +319,7 @@ def _missing(pet: Acquisition) -> list[Problem]:
     return [
         Problem(f"{name} is not known", file=pet.where, field=name, expected=why, mend=f"write {name} in study.yaml")
         for name, why in _NEEDED.items()
-        if getattr(pet, name) is None
+        if getattr(pet, name) is None and not (name == "half_life_s" and known is not None)
     ]
 
 
@@ -302,9 +329,8 @@ def _uncorrected(acquisition: Acquisition) -> bool:
     return corrected is not None and "ATTN" not in corrected
 
 
-def _is_fdg(pet: Acquisition) -> bool:
-    agent = (pet.agent or "").lower()
-    return "fdg" in agent or "fluorodeoxyglucose" in agent or "fludeoxyglucose" in agent
+def _is_fdg(agent: KnownAgent) -> bool:
+    return agent.record is not None and agent.record.id == "f18-fdg"
 
 
 def _animal(pet: Acquisition, facts: Mapping[str, Any]) -> bool:

@@ -20,7 +20,6 @@ from timelens.lenses.pet.lesions import lesion_rows, lesion_table, patient_rows,
 from timelens.lenses.pet.segmentation import Lesions, Organs, find_lesions
 from timelens.lenses.pet.uptake import uptake
 from timelens.study.acquisition import Acquisition
-from timelens.study.geometry import Geometry
 from timelens.study.image import Image
 from timelens.study.measurement import Measurement
 from timelens.study.region import Region
@@ -254,12 +253,12 @@ def measure_values(image: Image, regions: Sequence[Region]) -> Measured:
 
 def activity_rows(
     acquisition: Acquisition,
-    geometry: Geometry,
     frame: int | None,
     lesions: Lesions,
     options: Mapping[str, Any],
     *,
     stated: Mapping[str, Any] | None = None,
+    nuclide_half_life_s: float | None = None,
 ) -> tuple[list[Measurement], list[Problem]]:
     """%ID/g, %ID/mL and Bq/mL at injection and at scan: means over the lesions."""
     rows: list[Measurement] = []
@@ -273,7 +272,13 @@ def activity_rows(
         ("bqml_scan", "activity_mean_scan", ""),
     ):
         try:
-            image = uptake(acquisition, kind, stated=stated, density_g_per_ml=density).image  # type: ignore[arg-type]
+            image = uptake(
+                acquisition,
+                kind,  # type: ignore[arg-type]
+                stated=stated,
+                density_g_per_ml=density,
+                nuclide_half_life_s=nuclide_half_life_s,
+            ).image
         except DataError as error:
             problems.append(replace(error.problem, severity="warning"))
             continue

@@ -147,6 +147,7 @@ def uptake(
     *,
     stated: Mapping[str, Any] | None = None,
     density_g_per_ml: float = 1.0,
+    nuclide_half_life_s: float | None = None,
 ) -> Uptake:
     """The acquisition as an image of SUV, %ID/g, %ID/mL or Bq/mL at another time.
 
@@ -160,6 +161,8 @@ def uptake(
         Values of one of several animals in the bed, in place of the acquisition's.
     density_g_per_ml
         For %ID/g.
+    nuclide_half_life_s
+        Evaluated half-life of the nuclide: held against the header's, and used where the header has none.
 
     Raises
     ------
@@ -167,7 +170,13 @@ def uptake(
         As :func:`timelens.lenses.pet.suv.suv_factors`.
     """
     header = header_of(acquisition)
-    result = suv_factors(header, kind, overrides=overrides_of(acquisition, stated), density_g_per_ml=density_g_per_ml)
+    result = suv_factors(
+        header,
+        kind,
+        overrides=overrides_of(acquisition, stated),
+        density_g_per_ml=density_g_per_ml,
+        nuclide_half_life_s=nuclide_half_life_s,
+    )
     image = acquisition.image
     quantity = {"bw": "suv", "lbm_james": "suv_lbm", "lbm_janma": "suv_janma", "bsa": "suv_bsa"}.get(kind)
     if kind.startswith("bqml"):
