@@ -87,7 +87,19 @@ def _patterns() -> tuple[re.Pattern[str], ...]:
 #: Words around a name that say nothing of which agent it is.
 _NOISE = frozenset(
     {
-        *("injection", "injections", "inj", "solution", "pet", "tracer", "tracers", "radiotracer", "imaging", "scan"),
+        *(
+            "injection",
+            "injections",
+            "inj",
+            "solution",
+            "pet",
+            "spect",
+            "tracer",
+            "tracers",
+            "radiotracer",
+            "imaging",
+            "scan",
+        ),
         *("labeled", "labelled", "radiolabeled", "radiolabelled", "conjugated", "class", "unspecified", "the", "of"),
     }
 )
@@ -122,7 +134,7 @@ def plain(text: str) -> str:
     """Lower case without mark-up, superscripts, carets and Greek letters; hyphens of all kinds become '-'."""
     text = re.sub(r"</?su[pb]>|\\[a-z]+|[\^${}_~*\"'`’′®™©]", "", unicodedata.normalize("NFKC", text))
     text = "".join("-" if unicodedata.category(letter) == "Pd" or letter == "−" else letter for letter in text)
-    text = text.replace("ß", "beta").lower()
+    text = re.sub(r"\b(pet|spect)\s*[/\-+]\s*(ct|mri?)\b", r"\1", text.replace("ß", "beta").lower())
     return "".join(_GREEK.get(letter, letter) for letter in text).strip()
 
 
