@@ -238,3 +238,19 @@ def test_what_is_no_study_is_wrong_use(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("a: [")
     with pytest.raises(DataError, match="not YAML"):
         open_study(tmp_path / "study.yaml")
+
+
+def test_a_series_without_attenuation_correction_is_left_out_beside_a_corrected_one(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    root = tmp_path / "scans"
+    corrected = scan(body(A), patient=1, day=0)
+    write(corrected, root, 1, 0)
+    plain = replace(corrected, id="nac", description="PET NAC", extra={"CorrectedImage": ("DECY", "SCAT")})
+    dicom.write_series(plain, root / "nac", identity={"PatientID": "SECRET-1"}, study="p1d0", series_number=2)
+    result = run_study(root, tmp_path / "out")
+    assert result.complete
+    measured = {m.acquisition for m in result.measurements}
+    entry = next(a for a in open_study(root).sessions[0].acquisitions if a["description"] == "PET AC")
+    assert measured == {entry["id"]}
+    assert ["(NAC) was left out" in p["message"] for p in result.problems] == [True]

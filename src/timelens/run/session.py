@@ -88,7 +88,7 @@ def _run(task: SessionTask) -> Outcome:
     acquisitions = _acquisitions(task, root, problems)
     regions = _regions(task, root, acquisitions, problems)
     results: list[tuple[str, Recipe, Result]] = []
-    for lens, match, recipe in _recipes(task, acquisitions):
+    for lens, match, recipe in _recipes(task, acquisitions, problems):
         primary = next(iter(match.roles.values()))
         try:
             drawn = [r for r in regions if r.extra.get("drawn_on") in ("", None, primary.id)]
@@ -116,14 +116,17 @@ def _run(task: SessionTask) -> Outcome:
     return Outcome(task.name, "done", tuple(problems))
 
 
-def _recipes(task: SessionTask, acquisitions: Sequence[Acquisition]) -> Iterator[tuple[Lens, Match, Recipe]]:
+def _recipes(
+    task: SessionTask, acquisitions: Sequence[Acquisition], problems: list[Problem]
+) -> Iterator[tuple[Lens, Match, Recipe]]:
     """Every acquisition that a lens measures, with its recipe; supporting scans (a CT, say) serve several."""
     options = overlaid(task.options, task.entry.options)
     waiting = list(acquisitions)
     while (chosen := choose(waiting, options.get("lens"))) is not None:
         lens, match = chosen
         primary = next(iter(match.roles.values()))
-        waiting = [a for a in waiting if a is not primary]
+        problems += match.set_aside.values()
+        waiting = [a for a in waiting if a is not primary and a.id not in match.set_aside]
         yield lens, match, lens.recipe(match, options.get(lens.name) or {})
 
 
@@ -132,7 +135,7 @@ def planned_recipes(task: SessionTask) -> dict[str, Any]:
     problems: list[Problem] = []
     recipes = []
     acquisitions = _acquisitions(task, Path(task.root), problems)
-    for lens, match, recipe in _recipes(task, acquisitions):
+    for lens, match, recipe in _recipes(task, acquisitions, problems):
         problems += match.missing
         steps = [{"name": s.name, "parameters": dict(s.parameters), "why": s.why} for s in recipe.steps]
         primary = next(iter(match.roles.values()))

@@ -33,11 +33,15 @@ class Match:
         Role (``pet``, ``ct``, ``t1_map`` ...) to acquisition.
     missing
         What quantification will need and does not find, by field.
+    set_aside
+        Id of an acquisition that need not be measured because another one of the match stands for it, and a warning
+        that says so.
     """
 
     score: float
     roles: Mapping[str, Acquisition] = field(default_factory=dict)
     missing: tuple[Problem, ...] = ()
+    set_aside: Mapping[str, Problem] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

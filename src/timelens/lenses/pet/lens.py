@@ -64,7 +64,8 @@ class PetLens:
             place = other.image.geometry
             if other.modality == "ct" and place is not None and geometry.same_frame(place):
                 roles.setdefault("ct", other)
-        return Match(1.0, roles, tuple(_missing(pet)))
+        plain = [] if _uncorrected(pet) else [a for a in pets if _uncorrected(a)]
+        return Match(1.0, roles, tuple(_missing(pet)), {a.id: _aside(a, pet) for a in plain})
 
     def recipe(self, match: Match, options: Mapping[str, Any]) -> Recipe:
         """The defaults with the user's options over them.
@@ -327,6 +328,16 @@ def _uncorrected(acquisition: Acquisition) -> bool:
     """Whether a DICOM series says that it is not corrected for attenuation."""
     corrected = acquisition.header[0].get("CorrectedImage") if acquisition.header else None
     return corrected is not None and "ATTN" not in corrected
+
+
+def _aside(uncorrected: Acquisition, corrected: Acquisition) -> Problem:
+    return Problem(
+        "A series without attenuation correction (NAC) was left out, because a corrected one is there",
+        file=uncorrected.where,
+        field="CorrectedImage",
+        found=f"{uncorrected.description or uncorrected.id}, beside {corrected.description or corrected.id}",
+        severity="warning",
+    )
 
 
 def _is_fdg(agent: KnownAgent) -> bool:
