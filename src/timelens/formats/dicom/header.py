@@ -18,6 +18,7 @@ from timelens.errors import Problem
 from timelens.formats.dicom.codes import read_note
 from timelens.formats.dicom.safe import number, private, text, value
 from timelens.formats.dicom.times import moment, read_dt, read_tm
+from timelens.knowledge import dicom_codes
 
 __all__ = ["acquisition_fields", "administration", "record"]
 
@@ -79,6 +80,12 @@ def record(dataset: Dataset, path: str | Path = "") -> dict[str, Any]:
 def _copy(dataset: Dataset, keywords: Sequence[str], path: str | Path) -> dict[str, Any]:
     values = {keyword: value(dataset, keyword, path) for keyword in keywords if keyword in dataset}
     return {keyword: _plain(v) for keyword, v in values.items() if v is not None}
+
+
+def _nuclide(code: Dataset, path: str | Path) -> str | None:
+    """The nuclide of a code, written 18F where the code is known, else as the file words it."""
+    known = dicom_codes.nuclide(text(code, "CodeValue", path), text(code, "CodingSchemeDesignator", path))
+    return known or text(code, "CodeMeaning", path) or None
 
 
 def _dose(item: Dataset, path: str | Path) -> dict[str, Any]:
@@ -152,7 +159,7 @@ def administration(dataset: Dataset, path: str | Path, first: datetime | None) -
         "agent": (text(codes[0], "CodeMeaning", path) if codes else "")
         or text(item, "Radiopharmaceutical", path)
         or None,
-        "radionuclide": (text(nuclides[0], "CodeMeaning", path) if nuclides else "") or None,
+        "radionuclide": _nuclide(nuclides[0], path) if nuclides else None,
         "half_life_s": half_life,
         "administered_activity_bq": number(item, "RadionuclideTotalDose", path) or None,
         "administered_time": given,

@@ -20,6 +20,7 @@ from timelens.errors import DataError, MissingFieldError, UsageError
 from timelens.formats.dicom.codes import IMAGE_CLASSES, frame_uid, put_note, uid
 from timelens.formats.dicom.header import NOTED_NUMBERS, NOTED_TIMES
 from timelens.formats.dicom.times import da, dt, tm
+from timelens.knowledge import dicom_codes, nuclides
 from timelens.study.acquisition import Acquisition
 from timelens.study.image import Image
 
@@ -31,11 +32,6 @@ IMPLEMENTATION = uid("implementation", "timelens")
 _CLASSES = {modality: UID(sop_class) for sop_class, modality in IMAGE_CLASSES.items()}
 _IDENTITY = ("PatientName", "PatientID", "PatientBirthDate", "AccessionNumber", "StudyID", "OtherPatientIDs")
 # SRT and SCT codes that PET readers look for (PS3.16 CID 4020, 4021, 25).
-_NUCLIDES = {
-    "18F": ("77004003", "^18^Fluorine"), "11C": ("40565003", "^11^Carbon"), "13N": ("21576001", "^13^Nitrogen"),
-    "15O": ("129513004", "^15^Oxygen"), "68Ga": ("80751004", "^68^Gallium"), "64Cu": ("127530003", "^64^Copper"),
-    "89Zr": ("1187571008", "^89^Zirconium"), "82Rb": ("79197006", "^82^Rubidium"), "124I": ("1873005", "^124^Iodine"),
-}  # fmt: skip
 
 
 def file_meta(dataset: Dataset) -> FileMetaDataset:
@@ -171,7 +167,9 @@ def _decay_part(dataset: Dataset, acquisition: Acquisition, image: Image, series
     reference = image.decay_reference
     activity = any(word in image.unit for word in ("Bq", "{counts}", "{propc"))
     dataset.DecayCorrection = "NONE" if activity else "START"
-    dataset.CorrectedImage = ["ATTN", "SCAT", "RAN", "DTIM", "NORM"] + (["DECY"] if reference or not activity else [])
+    stated = acquisition.extra.get("CorrectedImage")
+    usual = ["ATTN", "SCAT", "RAN", "DTIM", "NORM"] + (["DECY"] if reference or not activity else [])
+    dataset.CorrectedImage = [str(part) for part in stated] if stated else usual
     if reference is None or not activity:
         return series
     if reference == acquisition.administered_time:
@@ -214,9 +212,10 @@ def _pet_part(dataset: Dataset, acquisition: Acquisition, image: Image, term: st
             [_code(_short(acquisition.agent), "99TIMELENS", acquisition.agent)]
         )
     if acquisition.radionuclide is not None:
-        code, meaning = _NUCLIDES.get(acquisition.radionuclide, ("", acquisition.radionuclide))
-        scheme = "SCT" if code else "99TIMELENS"
-        item.RadionuclideCodeSequence = Items([_code(code or _short(meaning), scheme, acquisition.radionuclide)])
+        name = acquisition.radionuclide
+        known = dicom_codes.nuclide_code(nuclides.canonical_or_none(name) or name)
+        written = _code(known.value, known.scheme, known.meaning) if known else _code(_short(name), "99TIMELENS", name)
+        item.RadionuclideCodeSequence = Items([written])
     if acquisition.half_life_s is not None:
         item.RadionuclideHalfLife = _ds(acquisition.half_life_s)
     if acquisition.administered_time is not None:
