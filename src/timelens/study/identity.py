@@ -53,7 +53,8 @@ def identify(acquisition: Acquisition) -> KnownAgent:
     """
     words = acquisition.agent or ""
     said = nuclides.canonical_or_none(acquisition.radionuclide) if acquisition.radionuclide else None
-    found = agents.resolve(words) if words else None
+    codes = _codes(acquisition)
+    found = agents.from_dicom(words, agent_codes=codes) if words or codes else None
     if found is not None and found.record is None and said is not None:
         found = agents.resolve(words, nuclide=said)
     record = found.record if found is not None else None
@@ -78,6 +79,15 @@ def identify(acquisition: Acquisition) -> KnownAgent:
         data.half_life_s if data is not None else None,
         () if record is not None or not words or found is None else (_unknown(acquisition, words, found),),
     )
+
+
+def _codes(acquisition: Acquisition) -> list[tuple[str, str, str]]:
+    """The code of the radiopharmaceutical in a DICOM header, unless the user named the agent."""
+    if not acquisition.header or "agent" in acquisition.overrides:
+        return []
+    first = acquisition.header[0]
+    value, scheme = first.get("RadiopharmaceuticalCodeCodeValue"), first.get("RadiopharmaceuticalCodeCodingScheme")
+    return [(str(value), str(scheme or ""), str(first.get("RadiopharmaceuticalCode") or ""))] if value else []
 
 
 def _symbol(target: str) -> str:

@@ -98,6 +98,7 @@ def _dose(item: Dataset, path: str | Path) -> dict[str, Any]:
         if codes:
             found[name] = text(codes[0], "CodeMeaning", path)
             found[f"{name}CodeValue"] = text(codes[0], "CodeValue", path)
+            found[f"{name}CodingScheme"] = text(codes[0], "CodingSchemeDesignator", path)
     return found
 
 
