@@ -52,9 +52,11 @@ html_title = "timelens"
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["timelens.css"]
+html_sidebars = {"*": []}  # a page of the top level has nothing to list there, and needs the room
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,
+    "header_links_before_dropdown": 6,
     "footer_start": ["copyright"],
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
