@@ -46,7 +46,7 @@ def convolve_exponential(times: ArrayLike, values: ArrayLike, rates: ArrayLike, 
     Returns
     -------
     ndarray
-        (frames, *rates.shape), unit of the input times seconds.
+        Shape (frames, and the shape of rates), unit of the input times seconds.
 
     Raises
     ------
