@@ -36,14 +36,16 @@ _WORDS: dict[str, tuple[str, str]] = {
     "image": ("other", ""), "img": ("other", ""), "volume": ("other", ""),
 }  # fmt: skip
 _ROLES: tuple[tuple[str, Role], ...] = (
-    (r"\b(tumou?r|lesion|gtv|metasta\w*|node|nodule|itv|ctv|ptv|cancer)", "lesion"),
+    (r"\b(tumou?rs?|lesions?|[gcip]tv\w*|metasta\w*|mets?|nodes?|nodules?|cancer|lymphoma|mass)\b", "lesion"),
     (r"\bliver\b", "liver"),
     (r"\b(blood|aorta|mediastin\w*)", "blood pool"),
-    (r"\b(body|external|skin|outer)\b", "reference"),
+    (r"\b(body|external|skin|outer|couch|table|patient)\b", "reference"),
     (r"\b(animal|mouse|rat)\b", "body"),
     (
         r"\b(lungs?|heart|myocard\w*|brain|bladder|kidneys?|spleen|bowel|colon|stomach|ureters?|gallbladder|"
-        r"marrow|muscle|thyroid|pancreas|testi\w*|uterus|organ|physiological|exclude)\b",
+        r"marrow|muscle|thyroid|pancreas|testi\w*|uterus|ovar\w*|prostate|rectum|sigmoid|intestine|duodenum|"
+        r"o?esophagus|trachea|larynx|pharynx|tongue|parotids?|submandibular\w*|glands?|tonsils?|eyes?|lens|"
+        r"cord|spine|bones?|femur|femoral|pelvis|ribs?|vessels?|cava|organs?|physiological|exclude)\b",
         "organ",
     ),
 )
@@ -149,21 +151,24 @@ def _dicom(scan: Scan, files: Sequence[Path]) -> None:
         # A structure set belongs to the day of the images it was drawn on, not to the day it was drawn.
         drawn_on = next((by_uid[uid] for uid in series.references if uid in by_uid), series)
         when = drawn_on.study_time or drawn_on.series_time or drawn_on.acquisition_time
-        scan.found.append(
-            Found(
-                kind,
-                _REGION_KINDS.get(series.kind, "dicom"),
-                tuple(sorted(series.files)),
-                subject=f"dicom:{series.patient or drawn_on.patient or series.study_uid}",
-                session=when.date().isoformat() if when is not None else drawn_on.study_uid,
-                modality=_MODALITIES.get(series.modality, series.modality.lower() or "unknown"),
-                description=series.description,
-                when=when,
-                uid=series.series_uid,
-                references=series.references,
-                frame=series.frame,
+        # A series of segmentations or structure sets is several things; an image series is one.
+        groups = [(f,) for f in sorted(series.files)] if kind == "region" else [tuple(sorted(series.files))]
+        for files in groups:
+            scan.found.append(
+                Found(
+                    kind,
+                    _REGION_KINDS.get(series.kind, "dicom"),
+                    files,
+                    subject=f"dicom:{series.patient or drawn_on.patient or series.study_uid}",
+                    session=when.date().isoformat() if when is not None else drawn_on.study_uid,
+                    modality=_MODALITIES.get(series.modality, series.modality.lower() or "unknown"),
+                    description=series.description,
+                    when=when,
+                    uid=series.series_uid,
+                    references=series.references,
+                    frame=series.frame,
+                )
             )
-        )
 
 
 def _single(scan: Scan, path: Path, kind: str) -> None:
@@ -194,13 +199,28 @@ def _single(scan: Scan, path: Path, kind: str) -> None:
 
 
 def guess_role(name: str) -> Role:
-    """The role that a region's name speaks of; ``lesion`` where it speaks of none.
+    """The role that a region's name speaks of; ``unknown`` where it speaks of none.
 
-    >>> guess_role("GTV_Mass"), guess_role("Liver"), guess_role("Urinary bladder")
-    ('lesion', 'liver', 'organ')
+    >>> guess_role("GTV_Mass"), guess_role("Liver"), guess_role("SpinalCord"), guess_role("Liver met 1")
+    ('lesion', 'liver', 'organ', 'lesion')
+    >>> guess_role("struct7")
+    'unknown'
     """
-    plain = re.sub(r"[_\-.]+", " ", name.lower())
-    return next((role for pattern, role in _ROLES if re.search(pattern, plain)), "lesion")
+    plain = re.sub(r"[_\-.\d]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).lower()
+    return next((role for pattern, role in _ROLES if re.search(pattern, plain)), "unknown")
+
+
+def _roles(region: Region, *, labels: bool) -> dict[int, Role]:
+    """Roles as the file states them, else as the names speak of them.
+
+    What nobody says is a lesion in a label file without names, and in a set of one region; elsewhere it stays unknown.
+    """
+    roles: dict[int, Role] = {}
+    for number, name in region.names.items():
+        role = region.roles.get(number) or guess_role(name)
+        nameless = labels and re.fullmatch(r"(label|region|lesion)?[-_ ]?\d+", name) is not None
+        roles[number] = "lesion" if role == "unknown" and (nameless or len(region.names) == 1) else role
+    return roles
 
 
 def patient_identifier(files: Sequence[Path]) -> str:
@@ -291,5 +311,5 @@ def load_region(
     sources = region.sources
     if root is not None:
         sources = tuple(replace(s, path=_relative(s, root)) for s in sources)
-    roles = {n: region.roles.get(n) or guess_role(name) for n, name in region.names.items()}
-    return replace(region, id=id, roles=roles, sources=sources)
+    labels = kind not in ("dicom-rtstruct", "dicom-seg")
+    return replace(region, id=id, roles=_roles(region, labels=labels), sources=sources)

@@ -6,6 +6,7 @@ millimetres of a frame of reference and are laid onto a grid when voxels are ask
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -18,12 +19,14 @@ from timelens.study.geometry import Geometry
 from timelens.study.image import Image
 from timelens.study.provenance import SourceFile
 
-__all__ = ["SLICE_TOLERANCE", "Region", "Role"]
+__all__ = ["SAME_PLANE", "SLICE_TOLERANCE", "Region", "Role"]
 
-Role = Literal["lesion", "liver", "blood pool", "organ", "exclude", "body", "reference"]
+Role = Literal["lesion", "liver", "blood pool", "organ", "exclude", "body", "reference", "unknown"]
 
-#: A contour belongs to the nearest slice if it lies within this part of the slice spacing.
+#: A contour whose points spread over more than this part of the slice spacing lies across the slices.
 SLICE_TOLERANCE = 0.5
+#: Contours closer than this part of the slice spacing lie in one plane.
+SAME_PLANE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +90,10 @@ class Region:
     def on(self, target: Geometry, *, only: Sequence[int] | None = None) -> NDArray[np.int32]:
         """Voxel labels on a grid.
 
-        Labels on the same grid are taken as they are; on another grid of the same frame by the nearest voxel. A contour
-        is laid into the nearest slice, if that lies within half the slice spacing, and holds the voxels whose centres
-        lie inside by the even-odd rule. Where regions overlap, the higher number wins.
+        Labels on the same grid are taken as they are; on another grid of the same frame by the nearest voxel. A slice
+        takes the contours of the nearest plane that was drawn, if that lies within half the spacing of the planes, and
+        the voxels whose centres lie inside by the even-odd rule. Where regions overlap, the higher number wins; ask for
+        one at a time with ``only`` where each is wanted whole.
 
         Parameters
         ----------
@@ -129,11 +133,11 @@ class Region:
             return mask
         from timelens.engines.regions.rasterize import rasterize_polygons
 
-        polygons: list[tuple[int, NDArray[np.float64]]] = []
+        levels: list[float] = []
+        planes: list[NDArray[np.float64]] = []
         for contour in self.shapes[number]:
             index = target.to_index(contour)
-            level = index[:, 0].mean()
-            if np.ptp(index[:, 0]) > SLICE_TOLERANCE or abs(level - round(level)) > SLICE_TOLERANCE:
+            if np.ptp(index[:, 0]) > SLICE_TOLERANCE:
                 raise GeometryError(
                     f"A contour of {self.name(number)!r} is not parallel to the slices of the image",
                     field="ContourData",
@@ -141,6 +145,23 @@ class Region:
                     expected="one slice",
                     mend="rasterise it onto the image it was drawn on",
                 )
-            if 0 <= round(level) < target.shape[0]:
-                polygons.append((round(level), index[:, :0:-1]))
-        return rasterize_polygons(polygons, target.shape)
+            levels.append(float(index[:, 0].mean()))
+            planes.append(index[:, :0:-1])
+        return rasterize_polygons(_on_slices(np.array(levels), planes, target.shape[0]), target.shape)
+
+
+def _on_slices(
+    levels: NDArray[np.float64], planes: list[NDArray[np.float64]], slices: int
+) -> list[tuple[int, NDArray[np.float64]]]:
+    """The contours of the nearest plane for each slice that lies within half the spacing of the planes."""
+    order = np.argsort(levels, kind="stable")
+    starts = np.concatenate([[True], np.diff(levels[order]) > SAME_PLANE])
+    group = np.cumsum(starts) - 1
+    places = np.array([levels[order][group == g].mean() for g in range(group[-1] + 1)])
+    reach = 0.5 * (float(np.median(np.diff(places))) if len(places) > 1 else 1.0) + SAME_PLANE
+    found = []
+    for number in range(max(0, math.ceil(places[0] - reach)), min(slices - 1, math.floor(places[-1] + reach)) + 1):
+        nearest = int(np.argmin(np.abs(places - number)))
+        if abs(places[nearest] - number) <= reach:
+            found += [(number, planes[k]) for k in order[group == nearest]]
+    return found
