@@ -19,6 +19,7 @@ from scipy.special import erf
 from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA, sphere_recovery_centre
 from timelens.errors import DataError
 from timelens.knowledge import quantities
+from timelens.study.contract import Truth
 from timelens.study.geometry import Geometry
 from timelens.tumor.digital_patient import DigitalPatient, Shape
 
@@ -107,32 +108,6 @@ class Rule:
 
     threshold: float | None = 4.0
     min_volume_ml: float = 3.0
-
-
-@dataclass(frozen=True)
-class Truth:
-    """One true value.
-
-    Attributes
-    ----------
-    quantity, unit
-        As in the vocabulary.
-    region
-        Name of the lesion, or ``all lesions``.
-    ideal
-        Of the object itself.
-    seen
-        As an ideal scanner of the stated resolution, voxels and rule shows it, without noise.
-    centre
-        (X, Y, Z) of the lesion in mm.
-    """
-
-    quantity: str
-    unit: str
-    region: str
-    ideal: float
-    seen: float
-    centre: tuple[float, float, float] | None = None
 
 
 def overlap_share(radius: float, other: float, distance: float) -> float:
