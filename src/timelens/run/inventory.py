@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,8 @@ FIELDS: dict[str, type] = {
 _KEYS = {"id", "format", "files", "folder", "modality", "description", "unit", "series", "problems", *FIELDS}
 _REGION_KEYS = {"id", "format", "files", "drawn_on", "names", "roles", "series"}
 _SESSION_KEYS = {"subject", "session", "when", "acquisitions", "regions", "options", "identity"}
-_STUDY_KEYS = {"timelens", "study", "root", "participants", "sessions", "options", "not used"}
+_STUDY_KEYS = {"timelens", "study", "root", "participants", "sessions", "options", "not used", "problems"}
+_PROBLEM_KEYS = {f.name for f in fields(Problem)}
 
 
 @dataclass
@@ -106,6 +107,7 @@ def write_inventory(inventory: Inventory, path: Path) -> None:
         "options": inventory.options,
         "sessions": sessions,
         "not used": inventory.not_used,
+        "problems": [{k: v for k, v in p.as_dict().items() if v} for p in _lasting(inventory)],
     }
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
     write_text(path, _HEAD + _commented(text, needs))
@@ -116,6 +118,15 @@ _HEAD = """\
 # A '?' is a value that is needed and not known: write it in place of the '?', or leave it and do without.
 # Masses in g, lengths in mm, activities in Bq, times as 2024-03-01T09:30:00.
 """
+
+
+def _lasting(inventory: Inventory) -> list[Problem]:
+    """Problems that a run from the file could not find by itself: those of files that belong to no session."""
+    items = [item for entry in inventory.sessions for item in (*entry.acquisitions, *entry.regions)]
+    used = {str(place) for item in items for place in (item.get("folder"), *(item.get("files") or ())) if place}
+    return [
+        p for p in inventory.problems if p.severity == "warning" or not {p.file, Path(p.file).parent.as_posix()} & used
+    ]
 
 
 def _commented(text: str, needs: Mapping[tuple[str, str], str]) -> str:
@@ -167,7 +178,19 @@ def read_inventory(path: Path) -> Inventory:
         participants={str(k): dict(v or {}) for k, v in (document.get("participants") or {}).items()},
         options=dict(document.get("options") or {}),
         not_used=[str(item) for item in document.get("not used") or []],
+        problems=[_problem(item, path) for item in document.get("problems") or []],
     )
+
+
+def _problem(item: Any, path: Path) -> Problem:
+    if not isinstance(item, dict) or not item.get("message") or item.get("severity") not in ("error", "warning"):
+        raise DataError(
+            "A problem of the study file is no problem", file=path, field="problems", found=str(item)[:80],
+            expected="message and severity (error or warning)", mend="run 'timelens scan' again",
+        )  # fmt: skip
+    _known(item, _PROBLEM_KEYS, path, "problem")
+    facts: dict[str, Any] = {k: str(v) for k, v in item.items()}
+    return Problem(**facts)
 
 
 def _session(entry: Any, path: Path) -> SessionEntry:
