@@ -1,0 +1,323 @@
+"""What compartment models have in common: from curves and weights through the separable fit to a :class:`Fit`.
+
+A model says which known curves and which tabulated curves make up the tissue and how the fitted coefficients and rates
+become physiological parameters; everything else is here. ``fit`` is for regions (covariance, fitted curves, profile
+intervals), ``map`` for voxels (chunks, threads, parameters and standard errors only). Both run the same search.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from timelens.engines.kinetics import profile, separable
+from timelens.engines.kinetics.fit import IMPRECISE_ABOVE, Fit
+from timelens.engines.kinetics.frames import Frames
+from timelens.engines.kinetics.reasons import FATAL, Reason
+from timelens.engines.kinetics.tables import Table
+from timelens.errors import DataError, PlausibilityWarning, UsageError
+
+__all__ = ["CHUNK", "SeparableModel", "check_data", "check_weights"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+#: Curves per chunk of a map: its work arrays stay within a few MB.
+CHUNK = 4096
+#: Relative fall of the residual sum of squares at which a map's iteration ends; the error left is far below noise.
+MAP_TOLERANCE = 1e-6
+
+
+class SeparableModel(ABC):
+    """A sum of known curves and one or two tabulated exponentials; subclasses are the models."""
+
+    name: ClassVar[str]
+    main: ClassVar[str]
+    units: ClassVar[dict[str, str]]
+    exponentials: ClassVar[int]
+    positive: ClassVar[bool] = True
+
+    frames: Frames
+    table: Table
+    known: Floats
+    offset: Floats
+
+    @abstractmethod
+    def transform(self, coefficients: NDArray, u: NDArray) -> dict[str, NDArray]:
+        """Parameters from coefficients (curves, n) and ln rates (curves, m); must accept complex numbers."""
+
+    @property
+    def free_parameters(self) -> int:
+        """Coefficients and rates that the curve decides."""
+        return int(self.known.shape[0]) + 2 * self.exponentials
+
+    def fit(self, data: ArrayLike, weights: ArrayLike | None = None) -> Fit:
+        """Fit one or more curves with everything a region deserves.
+
+        Parameters
+        ----------
+        data
+            (frames, ...), in the unit of the input.
+        weights
+            (frames,) or the shape of the data: proportional to one over the variance; 0 leaves a frame out. Equal
+            weights if not given.
+
+        Raises
+        ------
+        DataError
+            Shapes do not fit, weights are negative, or too few frames are left for the model.
+        """
+        curves, shape = check_data(data, len(self.frames))
+        weight = check_weights(weights, curves, shape, len(self.frames))
+        shared = weight.shape[1] == 1
+        parts = [
+            self._solve(curves[:, at], weight[:, 0 if shared else at.start], 1e-13)
+            for at in ([slice(0, curves.shape[1])] if shared else [slice(i, i + 1) for i in range(curves.shape[1])])
+        ]
+        c, u, rss, inverse, reason = (np.concatenate(list(part)) for part in zip(*parts, strict=True))
+        used = int((weight[:, 0] > 0).sum())
+        values, covariance = self._parameters(c, u, rss, inverse, used)
+        names = list(values)
+        errors = {name: np.sqrt(covariance[i, i]) for i, name in enumerate(names)}
+        reason = self._judge(values, errors, reason)
+        model = self._model(c, u)
+        blank = (reason & int(FATAL)) != 0
+        model[:, blank] = np.nan
+
+        def interval(name: str, level: float, at: int) -> tuple[float, float]:
+            column = 0 if shared else at
+            return profile.interval(self, curves[:, at], weight[:, column], c[at], u[at], name, level)
+
+        return Fit(
+            self.name,
+            {name: value.reshape(shape) for name, value in values.items()},
+            {name: value.reshape(shape) for name, value in errors.items()},
+            {name: self.units[name] for name in names},
+            self.main,
+            rss.reshape(shape),
+            used,
+            self.free_parameters,
+            reason.reshape(shape),
+            covariance.reshape(len(names), len(names), *shape),
+            model.reshape(-1, *shape),
+            (curves - model).reshape(-1, *shape),
+            profile=interval,
+        )
+
+    def map(
+        self,
+        data: ArrayLike,
+        weights: ArrayLike | None = None,
+        *,
+        mask: ArrayLike | None = None,
+        threads: int = 2,
+        chunk: int = CHUNK,
+        dtype: type = np.float32,
+    ) -> Fit:
+        """Fit every voxel; memory beyond data and results is bounded by ``threads * chunk`` curves.
+
+        Parameters
+        ----------
+        data
+            (frames, ...); may be a memory map.
+        weights
+            (frames,), as in :meth:`fit`.
+        mask
+            Voxels to fit, shape of the data without frames.
+        dtype
+            Of the resulting maps; all computing is in float64.
+        """
+        array = data if isinstance(data, np.ndarray) else np.asarray(data)
+        _check_shape(array, len(self.frames))
+        shape = array.shape[1:]
+        flat = array.reshape(len(self.frames), -1)
+        count = flat.shape[1]
+        weight = check_weights(weights, flat[:, :1], (1,), len(self.frames))[:, 0]
+        chosen = _mask(mask, shape)
+        used = int((weight > 0).sum())
+        names = list(self.units)
+        values = {name: np.full(count, np.nan, dtype) for name in names}
+        errors = {name: np.full(count, np.nan, dtype) for name in names}
+        rss = np.full(count, np.nan, dtype)
+        reason = np.full(count, int(Reason.NOT_SELECTED), np.int32)
+        search = self._search(weight)
+
+        def work(start: int) -> None:
+            at: slice | NDArray[np.intp] = slice(start, min(start + chunk, count))
+            if chosen is not None:
+                at = np.flatnonzero(chosen[at]) + start
+                if at.size == 0:
+                    return
+            c, u, part, inverse, flags = self._solve(flat[:, at], weight, MAP_TOLERANCE, search)
+            value, variance = self._parameters(c, u, part, inverse, used, full=False)
+            error = {name: np.sqrt(variance[i]) for i, name in enumerate(value)}
+            reason[at] = self._judge(value, error, flags)
+            rss[at] = part
+            for name in names:
+                values[name][at] = value[name]
+                errors[name][at] = error[name]
+
+        with ThreadPoolExecutor(max(1, threads)) as pool:
+            list(pool.map(work, range(0, count, chunk)))
+        return Fit(
+            self.name,
+            {name: value.reshape(shape) for name, value in values.items()},
+            {name: value.reshape(shape) for name, value in errors.items()},
+            dict(self.units),
+            self.main,
+            rss.reshape(shape),
+            used,
+            self.free_parameters,
+            reason.reshape(shape),
+        )
+
+    def _search(self, weight: Floats) -> separable.Search | None:
+        keep = weight > 0
+        if int(keep.sum()) <= self.free_parameters:
+            return None
+        root = np.sqrt(weight)
+        return separable.prepare(
+            self.table.scaled(root, keep), self.known[:, keep] * root[keep], self.exponentials, positive=self.positive
+        )
+
+    def _solve(
+        self, curves: NDArray, weight: Floats, tolerance: float, search: separable.Search | None = None
+    ) -> tuple[Floats, Floats, Floats, Floats, NDArray[np.int32]]:
+        """Coefficients, ln rates, weighted RSS, inverse normal matrix and reasons of curves (frames, n)."""
+        keep = weight > 0
+        search = self._search(weight) if search is None else search
+        count = curves.shape[1]
+        linear = self.known.shape[0] + self.exponentials
+        size = linear + self.exponentials
+        root = np.sqrt(weight[keep])
+        y = np.ascontiguousarray(((curves[keep] - self.offset[keep, None]) * root[:, None]).T, dtype=np.float64)
+        reason = np.zeros(count, dtype=np.int32)
+        power = np.einsum("ij,ij->i", y, y)
+        reason[~np.isfinite(power)] = int(Reason.NON_FINITE)
+        reason[power == 0] = int(Reason.NO_SIGNAL)
+        if search is None:
+            reason[:] |= int(Reason.TOO_FEW_FRAMES)
+        c, u = np.full((count, linear), np.nan), np.full((count, self.exponentials), np.nan)
+        rss, inverse = np.full(count, np.nan), np.full((count, size, size), np.nan)
+        good = reason == 0
+        if search is not None and good.any():
+            found = separable.solve(search, y if good.all() else y[good], tolerance=tolerance)
+            c[good], u[good], rss[good], inverse[good] = found.coefficients, found.u, found.rss, found.inverse
+            reason[good] = found.reason
+        return c, u, rss, inverse, reason
+
+    def _parameters(
+        self, c: Floats, u: Floats, rss: Floats, inverse: Floats, used: int, *, full: bool = True
+    ) -> tuple[dict[str, Floats], Floats]:
+        """Parameters, and their covariance (names, names, curves) or variances (names, curves)."""
+        linear = c.shape[1]
+        derivative = []
+        tiny = 1e-30
+        with np.errstate(all="ignore"):
+            values = self.transform(c, u)
+            for i in range(linear + u.shape[1]):
+                # Complex step: the derivative of an analytic function without cancellation.
+                cc, uu = c.astype(np.complex128), u.astype(np.complex128)
+                (cc if i < linear else uu)[:, i - (0 if i < linear else linear)] += 1j * tiny
+                shifted = self.transform(cc, uu)
+                derivative.append([shifted[name].imag / tiny for name in values])
+            jacobian = np.asarray(derivative).transpose(2, 1, 0)
+            variance = rss / max(used - self.free_parameters, 1)
+            half = jacobian @ inverse
+            if full:
+                return values, np.asarray((half @ jacobian.transpose(0, 2, 1)).transpose(1, 2, 0) * variance)
+            return values, np.asarray(np.einsum("vij,vij->iv", half, jacobian) * variance)
+
+    def _judge(
+        self, values: dict[str, Floats], errors: dict[str, Floats], reason: NDArray[np.int32]
+    ) -> NDArray[np.int32]:
+        """Add what the parameters themselves tell; impossible ones become NaN."""
+        reason = reason.copy()
+        for name, value in values.items():
+            bad = ~np.isfinite(value) & ((reason & int(FATAL)) == 0)
+            reason[bad] |= int(Reason.NOT_PHYSICAL)
+            value[~np.isfinite(value)] = np.nan
+            errors[name][np.isnan(value)] = np.nan
+        with np.errstate(invalid="ignore"):
+            loose = ~(errors[self.main] <= IMPRECISE_ABOVE * np.abs(values[self.main]))
+        reason[loose & ((reason & int(FATAL)) == 0)] |= int(Reason.IMPRECISE)
+        return reason
+
+    def _model(self, c: Floats, u: Floats) -> Floats:
+        """Fitted curves (frames, n) from the table."""
+        out = np.empty((len(self.frames), c.shape[0]))
+        for i in range(c.shape[0]):
+            rows, _ = profile.rows(self, u[i])
+            out[:, i] = self.offset + c[i] @ rows
+        return out
+
+
+def check_data(data: ArrayLike, frames: int) -> tuple[Floats, tuple[int, ...]]:
+    """Curves as (frames, n) float64, and the shape of the rest."""
+    array = np.asarray(data, dtype=np.float64)
+    _check_shape(array, frames)
+    return array.reshape(frames, -1), array.shape[1:]
+
+
+def _check_shape(array: NDArray, frames: int) -> None:
+    if array.ndim == 0 or array.shape[0] != frames:
+        raise DataError(
+            "Data need one value per frame along the first axis",
+            field="data",
+            found=f"shape {array.shape}",
+            expected=f"({frames}, ...)",
+            mend="move the frame axis to the front",
+        )
+
+
+def check_weights(weights: ArrayLike | None, curves: NDArray, shape: tuple[int, ...], frames: int) -> Floats:
+    """Weights as (frames, 1) or (frames, n)."""
+    if weights is None:
+        return np.ones((frames, 1))
+    array = np.asarray(weights, dtype=np.float64)
+    if array.shape not in ((frames,), (frames, *shape)):
+        raise DataError(
+            "Weights need one value per frame",
+            field="weights",
+            found=f"shape {array.shape}",
+            expected=f"({frames},) or {(frames, *shape)}",
+        )
+    if not bool(np.all(np.isfinite(array) & (array >= 0))):
+        raise DataError(
+            "Weights must be finite and not negative", field="weights", found=array.min(), expected="zero or more"
+        )
+    if not (array.reshape(frames, -1) > 0).any(axis=0).all():
+        raise DataError("All weights are zero", field="weights", found="0", expected="some frames with weight")
+    return array.reshape(frames, -1)
+
+
+def _mask(mask: ArrayLike | None, shape: tuple[int, ...]) -> Bools | None:
+    if mask is None:
+        return None
+    chosen = np.asarray(mask, dtype=np.bool_)
+    if chosen.shape != shape:
+        raise DataError("The mask must have the shape of a frame", field="mask", found=chosen.shape, expected=shape)
+    return chosen.reshape(-1)
+
+
+def check_span(last_sample: float, frames: Frames) -> None:
+    """Warn when an input lasts so much longer than the frames that one of them is in minutes."""
+    last = float(frames.end[-1])
+    if last_sample > 20 * last:
+        warnings.warn(
+            f"The input lasts {last_sample:g} s but the last frame ends at {last:g} s: are the frames in minutes?",
+            PlausibilityWarning,
+            stacklevel=4,
+        )
+
+
+def check_fraction(value: float, field: str) -> float:
+    """A fraction from 0 to below 1."""
+    if not 0 <= value < 1:
+        raise UsageError(f"The {field} must be a fraction", field=field, found=value, expected="0 to below 1")
+    return float(value)
