@@ -5,8 +5,9 @@ Files are recognised by content, not by name. Links that leave the folder are no
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -94,8 +95,18 @@ class Scan:
     not_used: list[Path] = field(default_factory=list)
 
 
-def scan_folder(root: Path) -> Scan:
+def scan_folder(root: Path, *, skip: Collection[Path] = ()) -> Scan:
     """Look at every file of a folder, reading headers only.
+
+    Results are no scans: a folder below whose ``dataset_description.json`` calls it derivative, and the ``derivatives``
+    of a BIDS dataset, are listed as not used and not looked into.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    skip
+        Folders below that are passed over in silence: where results are about to be written.
 
     Raises
     ------
@@ -107,7 +118,10 @@ def scan_folder(root: Path) -> Scan:
     scan = Scan(root.resolve())
     series: list[Path] = []
     single: list[tuple[Path, str]] = []
-    for path in _files(scan.root):
+    for path in _files(scan.root, {folder.resolve() for folder in skip}):
+        if _holds_results(path):
+            scan.not_used.append(path)
+            continue
         kind = registry.sniff(path)
         if kind == "dicom":
             series.append(path)
@@ -123,18 +137,32 @@ def scan_folder(root: Path) -> Scan:
     return scan
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Every file below, in order; folders that are one image (OME-Zarr) as one; hidden ones left out."""
+def _files(root: Path, skip: Collection[Path]) -> Iterator[Path]:
+    """Every file below, in order; folders that are one image (OME-Zarr) or hold results as one; no hidden ones."""
     for place in sorted(root.iterdir()):
-        if place.name.startswith(".") or not safety.inside(root, place):
+        if place.name.startswith(".") or not safety.inside(root, place) or place.resolve() in skip:
             continue
         if place.is_dir():
-            if any((place / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs")):
+            whole = any((place / name).is_file() for name in ("zarr.json", ".zgroup", ".zattrs"))
+            if whole or _holds_results(place):
                 yield place
             else:
-                yield from _files(place)
+                yield from _files(place, skip)
         elif place.is_file():
             yield place
+
+
+def _holds_results(place: Path) -> bool:
+    """Whether it is a folder of a BIDS derivative, or of several."""
+    if not place.is_dir():
+        return False
+    if place.name == "derivatives" and (place.parent / "dataset_description.json").is_file():
+        return True
+    try:
+        said = json.loads((place / "dataset_description.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and said.get("DatasetType") == "derivative"
 
 
 def _dicom(scan: Scan, files: Sequence[Path]) -> None:
@@ -217,7 +245,8 @@ def _roles(region: Region, *, labels: bool) -> dict[int, Role]:
     """
     roles: dict[int, Role] = {}
     for number, name in region.names.items():
-        role = region.roles.get(number) or guess_role(name)
+        said = region.roles.get(number, "unknown")
+        role = guess_role(name) if said == "unknown" else said
         nameless = labels and re.fullmatch(r"(label|region|lesion)?[-_ ]?\d+", name) is not None
         roles[number] = "lesion" if role == "unknown" and (nameless or len(region.names) == 1) else role
     return roles
@@ -229,6 +258,16 @@ def patient_identifier(files: Sequence[Path]) -> str:
         return str(read_dataset(files[0], only=["PatientID"], check=False).get("PatientID", ""))
     except TimelensError:
         return ""
+
+
+def patient_words(files: Sequence[Path]) -> set[str]:
+    """Words of at least four letters or digits in the patient's name and identifier, to keep them out of results."""
+    try:
+        header = read_dataset(files[0], only=["PatientID", "PatientName"], check=False)
+    except (TimelensError, IndexError):
+        return set()
+    text = f"{header.get('PatientID', '')} {header.get('PatientName', '')}"
+    return {word for word in re.split(r"[^\w\-]+|_", text) if len(word) >= 4}
 
 
 def load_acquisition(
@@ -257,6 +296,14 @@ def load_acquisition(
         found = dicom.read_series(files, subject=subject, session=session, unit=unit, series_uid=series or None)
     elif kind == "nifti" and root is not None and (root / "dataset_description.json").is_file():
         found = bids.read_scan(files[0], root, unit=unit)  # its JSON may stand higher up
+    elif kind not in registry.READERS:
+        raise FormatError(
+            "There is no such format",
+            file=files[0],
+            field="format",
+            found=kind,
+            expected=", ".join(sorted(registry.READERS)),
+        )
     else:
         found = registry.read(files[0], unit=unit, modality=modality, id=id, subject=subject, session=session)
     data = found.data

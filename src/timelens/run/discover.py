@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,12 @@ from timelens.errors import Problem, TimelensError
 from timelens.formats.scan import (
     Found,
     Scan,
-    guess_role,
     load_acquisition,
     load_region,
     patient_identifier,
     scan_folder,
 )
-from timelens.run.inventory import FIELDS, Inventory, SessionEntry
+from timelens.run.inventory import FIELDS, UNKNOWN, Inventory, SessionEntry
 from timelens.run.lenses import all_lenses
 from timelens.study.acquisition import Acquisition
 
@@ -28,23 +28,28 @@ _MOST_LISTED = 200
 _WITH_ACTIVITY = ("pet", "nm")
 
 
-def discover(folder: Path) -> Inventory:
+def discover(folder: Path, *, skip: Collection[Path] = (), known: Mapping[str, str] | None = None) -> Inventory:
     """A study from a folder of scans; nothing but headers is read.
 
     Parameters
     ----------
     folder
         Anything: a hospital export, a BIDS dataset, files side by side.
+    skip
+        Folders in it that are none of the study: where the results go.
+    known
+        Alias to identifier, as an earlier run of this study kept them: whoever is known keeps the alias, whoever is
+        new gets a number that was never given.
 
     Raises
     ------
     FormatError
         If it is no folder or is empty.
     """
-    scan = scan_folder(folder)
+    scan = scan_folder(folder, skip=skip)
     problems = [_without_root(p, scan.root) for p in scan.problems]
     used = [f for f in scan.found if f.kind != "other"]
-    subjects, key = _aliases(used)
+    subjects, key = _aliases(used, scan.root, known or {})
     sessions = []
     for subject, things in subjects.items():
         sessions += _sessions(subject, things, scan, problems)
@@ -65,26 +70,35 @@ def discover(folder: Path) -> Inventory:
     return inventory
 
 
-def _aliases(found: Sequence[Found]) -> tuple[dict[str, list[Found]], dict[str, str]]:
-    """Subjects by alias, and the private key. BIDS labels stay; others are numbered in the order of their files."""
+def _aliases(
+    found: Sequence[Found], root: Path, known: Mapping[str, str]
+) -> tuple[dict[str, list[Found]], dict[str, str]]:
+    """Subjects by alias, and the private key. BIDS labels stay; others keep their alias, or get the next free number.
+
+    Numbers are given in the order of the files. The key holds everyone who ever had a number.
+    """
     groups: dict[str, list[Found]] = {}
     for thing in sorted(found, key=lambda f: f.files[0].as_posix()):
         groups.setdefault(thing.subject, []).append(thing)
     _adopt_strays(groups)
-    taken = {f"sub-{key.removeprefix('bids:')}" for key in groups if key.startswith("bids:")}
+    labels = {f"sub-{key.removeprefix('bids:')}" for key in groups if key.startswith("bids:")}
+    private = {alias: identifier for alias, identifier in known.items() if alias not in labels}
+    given = {identifier: alias for alias, identifier in private.items()}
+    free = (a for a in _numbered() if a not in labels and a not in private)
     aliases: dict[str, list[Found]] = {}
-    private: dict[str, str] = {}
-    number = 0
     for key, things in groups.items():
         if key.startswith("bids:"):
             alias = f"sub-{key.removeprefix('bids:')}"
         else:
-            number += 1
-            while (alias := f"sub-{number:03d}") in taken:
-                number += 1
-            private[alias] = _identifier(things)
+            identifier = _identifier(things, root)
+            alias = given.pop(identifier, "") or next(free)
+            private[alias] = identifier
         aliases[alias] = things
-    return aliases, private
+    return dict(sorted(aliases.items())), dict(sorted(private.items()))
+
+
+def _numbered() -> Iterator[str]:
+    return (f"sub-{number:03d}" for number in count(1))
 
 
 def _adopt_strays(groups: dict[str, list[Found]]) -> None:
@@ -100,11 +114,13 @@ def _adopt_strays(groups: dict[str, list[Found]]) -> None:
             del groups[key]
 
 
-def _identifier(things: Sequence[Found]) -> str:
+def _identifier(things: Sequence[Found], root: Path) -> str:
+    """What the private key knows a subject by: the identifier in the files, else their study or place."""
     first = things[0]
     if first.format.startswith("dicom"):
-        return patient_identifier(first.files)
-    return first.description
+        return patient_identifier(first.files) or first.subject
+    place = Path(first.subject.removeprefix("name:"))
+    return place.relative_to(root).as_posix() if place.is_relative_to(root) else first.subject
 
 
 def _sessions(subject: str, things: Sequence[Found], scan: Scan, problems: list[Problem]) -> list[SessionEntry]:
@@ -194,7 +210,7 @@ def _regions(entry: SessionEntry, things: Sequence[Found], scan: Scan, problems:
     for number, thing in enumerate((f for f in things if f.kind == "region"), start=1):
         on = next((by_uid[uid] for uid in thing.references if uid in by_uid), pets[0] if len(pets) == 1 else "")
         item: dict[str, Any] = {
-            "id": thing.description or f"regions-{number}",
+            "id": _unique(thing.description or f"regions-{number}", [r["id"] for r in entry.regions]),
             "format": thing.format,
             **_places(thing.files, scan.root),
         }
@@ -207,8 +223,20 @@ def _regions(entry: SessionEntry, things: Sequence[Found], scan: Scan, problems:
                 problems.append(_without_root(error.at(file=thing.files[0]).problem, scan.root))
             else:
                 item["names"] = dict(region.names)
-                item["roles"] = {n: guess_role(name) for n, name in region.names.items()}
+                item["roles"] = {n: _shown(region.role(n)) for n in region.names}
         entry.regions.append(item)
+
+
+def _unique(name: str, taken: Sequence[str]) -> str:
+    count, free = 1, name
+    while free in taken:
+        count += 1
+        free = f"{name}-{count}"
+    return free
+
+
+def _shown(role: str) -> str:
+    return UNKNOWN if role == "unknown" else role
 
 
 def _participants(root: Path, subjects: Sequence[str]) -> dict[str, dict[str, Any]]:

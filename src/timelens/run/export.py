@@ -12,8 +12,8 @@ from typing import Any
 from timelens.errors import DataError, UsageError
 from timelens.formats import dicom, nifti
 from timelens.knowledge import quantities
+from timelens.run.inputs import files_of
 from timelens.run.inventory import Inventory, SessionEntry, read_inventory
-from timelens.run.session import files_of
 from timelens.study.export import guard, read_csv
 from timelens.study.measurement import Measurement
 from timelens.study.region import Region

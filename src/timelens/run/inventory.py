@@ -48,7 +48,7 @@ FIELDS: dict[str, type] = {
     "decay_reference_time": datetime,
 }
 _KEYS = {"id", "format", "files", "folder", "modality", "description", "unit", "series", "problems", *FIELDS}
-_REGION_KEYS = {"id", "format", "files", "drawn_on", "names", "roles", "series"}
+_REGION_KEYS = {"id", "format", "files", "folder", "drawn_on", "names", "roles", "series"}
 _SESSION_KEYS = {"subject", "session", "when", "acquisitions", "regions", "options", "identity"}
 _STUDY_KEYS = {"timelens", "study", "root", "participants", "sessions", "options", "not used", "problems"}
 _PROBLEM_KEYS = {f.name for f in fields(Problem)}
@@ -208,6 +208,12 @@ def _session(entry: Any, path: Path) -> SessionEntry:
                 found=name or "nothing",
                 expected=f"{prefix} and letters or digits",
             )
+    ids = [str(a.get("id")) for a in entry.get("acquisitions") or [] if isinstance(a, dict)]
+    if twice := sorted({i for i in ids if ids.count(i) > 1}):
+        raise DataError(
+            "Two acquisitions of a session have one id", file=path, field="id", found=", ".join(twice),
+            mend="give each an id of its own",
+        )  # fmt: skip
     for acquisition in entry.get("acquisitions") or []:
         _known(acquisition, _KEYS, path, f"acquisition {acquisition.get('id', '')}")
         for key in ("id", "format", "modality"):
@@ -255,17 +261,30 @@ def stated_values(entry: Mapping[str, Any], acquisition: Acquisition) -> dict[st
     return values
 
 
+def _local_time(text: Any) -> datetime:
+    """A date with a clock time, as the scanner's clock shows it: no date alone, no time zone."""
+    said = text.isoformat() if hasattr(text, "isoformat") else str(text).strip()
+    moment = datetime.fromisoformat(said)
+    if moment.tzinfo is not None or ":" not in said:
+        raise ValueError(said)
+    return moment
+
+
 def _converted(text: Any, kind: type, name: str, acquisition: str) -> Any:
     try:
         if kind is datetime:
-            return text if isinstance(text, datetime) else datetime.fromisoformat(str(text))
+            return _local_time(text)
         if kind is tuple:
             return tuple(str(v).upper() for v in (text if isinstance(text, list) else re.split(r"[\\, ]+", str(text))))
         value = kind(text)
     except (TypeError, ValueError):
         value = math.nan
     if value == "" or (isinstance(value, float) and not math.isfinite(value)):
-        expected = {float: "a number", datetime: "a date and time such as 2024-03-01T09:30:00", str: "text"}[kind]
+        expected = {
+            float: "a number",
+            datetime: "the scanner's date and time, such as 2024-03-01T09:30:00, without a time zone",
+            str: "text",
+        }[kind]
         raise UsageError(
             f"The value of {name} in the study file cannot be used", field=f"{acquisition}: {name}", found=text,
             expected=expected,

@@ -42,7 +42,8 @@ class Acquisition:
     half_life_s
         Half-life in seconds as the file says.
     administered_activity_bq
-        Activity drawn up at ``assay_time`` (at ``administered_time`` where no assay time is given).
+        Net activity at ``administered_time``; where an assay time or a residue is given, the activity drawn up,
+        measured at ``assay_time`` (at ``administered_time`` where none is given).
     residual_activity_bq, residual_time
         Activity left in the syringe, and when it was measured.
     administered_time, assay_time, series_time, acquisition_time

@@ -18,9 +18,11 @@ from typing import Any
 import timelens
 from timelens.errors import UsageError
 
-__all__ = ["Run", "SourceFile", "hash_file", "identifier", "plain_json", "software_versions"]
+__all__ = ["DEFAULT_SEED", "Run", "SourceFile", "hash_file", "identifier", "plain_json", "software_versions"]
 
 _CHUNK = 1 << 20
+#: Seed of all that is drawn at random where nobody states another one.
+DEFAULT_SEED = 20240101
 
 
 def hash_file(path: str | Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -36,6 +37,8 @@ _KNOWN: dict[str, set[str]] = {
     "partial_volume": {"fwhm_mm", "background"},
     "frames": {"which"},
 }
+#: A refusal that names one of these says that the values are no activity concentrations at all.
+_NO_CONCENTRATION = ("Units", "CorrectedImage", "DecayCorrection", "SUVType", "AttenuationCorrection")
 #: What SUV needs beside the image, by the acquisition's field.
 _NEEDED = {
     "administered_activity_bq": "injected activity in Bq, for SUV and %ID/g",
@@ -76,6 +79,8 @@ class PetLens:
             If a step, parameter or rule is unknown.
         """
         merged = _merged(options)
+        if match.lost_regions and merged["segment"]["rule"] == "auto":
+            merged["segment"]["rule"] = "given"  # lesions that somebody drew are not replaced by a rule's
         rule = merged["segment"]["rule"]
         whys = {
             "uptake": "QIBA vendor-neutral rules; the branch taken is in the SUV audit",
@@ -137,7 +142,9 @@ class PetLens:
         organs = organs_on(regions, suv.geometry)
         if body is not None:
             outside = ~body if organs.exclude is None else organs.exclude | ~body
-            organs = replace(organs, exclude=outside)
+            organs = replace(
+                organs, exclude=outside, liver=_within(organs.liver, body), blood=_within(organs.blood, body)
+            )
             regions = [_inside(region, suv, body) for region in regions]
         facts = {**{k: getattr(pet, k) for k in ("weight_g", "height_mm", "sex")}, **(stated or {})}
         ratios = lean_ratios(facts["weight_g"], facts["height_mm"], facts["sex"]) if not _animal(pet, facts) else {}
@@ -217,6 +224,8 @@ def _without_suv(
     if lacking := [p.field for p in _missing(pet)]:
         problem = replace(problem, mend=f"write {', '.join(lacking)} in study.yaml")
     result.problems.append(problem)
+    if problem.field in _NO_CONCENTRATION:
+        return result
     try:
         for frame in _frames(pet.image, "auto"):
             volume = pet.image if frame is None else pet.image.frame(frame)
@@ -245,6 +254,17 @@ def _animals(
     pet: Acquisition, regions: Sequence[Region], stated: Mapping[str, Mapping[str, Any]]
 ) -> list[tuple[str, Mapping[str, Any], NDArray[np.bool_]]]:
     """Name, values and voxels of each animal: by regions with the role body, else by finding separate bodies."""
+    for name, own in stated.items():
+        for needed in ("administered_activity_bq", "weight_g"):
+            if own.get(needed) is None:
+                raise MissingFieldError(
+                    f"The animal {name} shares its scan with others and needs values of its own",
+                    file=pet.where,
+                    field=f"animals: {name}: {needed}",
+                    found="nothing",
+                    expected=needed,
+                    mend=f"write {needed} of {name} under 'animals' in study.yaml",
+                )
     image = pet.image
     assert image.geometry is not None
     organs = organs_on(regions, image.geometry)
@@ -268,14 +288,20 @@ def _body_threshold(volume: NDArray[Any]) -> float:
     return float(np.percentile(volume, 99)) / 10
 
 
+def _within(mask: NDArray[np.bool_] | None, body: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    return None if mask is None else mask & body
+
+
 def _inside(region: Region, image: Image, body: NDArray[np.bool_]) -> Region:
     """The lesions of a region that lie in one body; other roles as they are."""
     numbers = [n for n in region.names if region.role(n) == "lesion"]
     if not numbers:
         return region
     assert image.geometry is not None
-    labels = np.where(body, region.on(image.geometry, only=None), 0).astype(np.int32)
-    here = {n: region.name(n) for n in region.names if (labels == n).any()}
+    labels = np.zeros(image.geometry.shape, np.int32)
+    for number in numbers:
+        labels[(region.on(image.geometry, only=[number]) == number) & body] = number
+    here = {n: region.name(n) for n in numbers if (labels == n).any()}
     data = Image(labels, unit="1", geometry=image.geometry)
     return Region(region.id, "labels", here, data, method=region.method, roles=dict(region.roles))
 
@@ -302,7 +328,33 @@ def _merged(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             found=merged["segment"]["rule"],
             expected=", ".join(RULES),
         )
+    _check_values(merged)
     return merged
+
+
+def _check_values(merged: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse numbers that no rule can work with."""
+    positive = {("segment", "threshold"), ("partial_volume", "fwhm_mm"), ("uptake", "density_g_per_ml")}
+    for step, name in sorted(positive | {("segment", "fraction"), ("segment", "min_volume_ml")}):
+        value = merged[step].get(name)
+        if value is None:
+            continue
+        if name == "fwhm_mm" and isinstance(value, list | tuple):
+            value = min(value, default=0.0) if len(value) == 3 else 0.0
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        low = number and (value > 0 or (name == "min_volume_ml" and value == 0))
+        if not low or (name == "fraction" and value >= 1):
+            raise UsageError(
+                f"The {name} of the step {step!r} cannot be used",
+                field=f"{step}.{name}",
+                found=value,
+                expected="between 0 and 1" if name == "fraction" else "a positive number",
+            )
+    reference = merged["segment"].get("reference", "liver")
+    if reference not in ("liver", "blood_pool"):
+        raise UsageError(
+            "There is no such reference", field="segment.reference", found=reference, expected="liver or blood_pool"
+        )
 
 
 def _missing(pet: Acquisition) -> list[Problem]:

@@ -168,7 +168,7 @@ def patient_rows(
     Parameters
     ----------
     table
-        From :func:`lesion_table`; lesions without voxels are left out.
+        From :func:`lesion_table`; a lesion without voxels makes the totals NaN.
     centroids_mm
         Centroid of each lesion, (n, 3), in millimetres of the body.
     weight_g, height_mm
@@ -177,10 +177,12 @@ def patient_rows(
     there = table["voxel_count"] > 0
     count = int(there.sum())
     spread, why_not = _largest_distance(centroids_mm[there])
+    lost = "" if there.all() else "a lesion that was asked for has no voxel"
+    volume = float(table["volume_ml"][there].sum()) if there.all() else np.nan
     rows: list[tuple[str, float, str, str]] = [
         ("lesion_count", float(count), "", method),
-        ("tmtv", float(table["volume_ml"][there].sum()), "", method),
-        ("tlg", _total(table["tlg"][there]), "a lesion has no TLG", method),
+        ("tmtv", volume, lost, method),
+        ("tlg", _total(table["tlg"]), lost or "a lesion has no TLG", method),
     ]
     for quantity, column in (("suv_max", "max"), ("suv_peak", "peak_global_resampled")):
         values = table[column][there]

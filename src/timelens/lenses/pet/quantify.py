@@ -96,7 +96,7 @@ def measure_suv(
     table = lesion_table(array, lesions.labels, spacing, numbers)
     found = find_regions(lesions.labels, wanted=numbers)
     rows = lesion_rows(table, list(lesions.names.values()), unit="g/mL", method=lesions.method)
-    result = Measured(rows, lesions)
+    result = Measured(rows, lesions, list(lesions.problems))
     if organs.liver is not None:
         result.noise = uncertainty.image_noise(array, organs.liver, spacing)
     rows = rows + _ratios(array, organs, table, lesions, result.problems)
@@ -248,7 +248,7 @@ def measure_values(image: Image, regions: Sequence[Region]) -> Measured:
     lesions = find_lesions(image, regions, Organs(), {"rule": "given"})
     table = lesion_table(image.numpy(), lesions.labels, image.geometry.spacing, list(lesions.names))
     rows = lesion_rows(table, list(lesions.names.values()), unit=image.unit, method="given", suv=False)
-    return Measured(rows, lesions)
+    return Measured(rows, lesions, list(lesions.problems))
 
 
 def activity_rows(

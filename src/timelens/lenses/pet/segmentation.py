@@ -13,7 +13,7 @@ from timelens.engines.regions import segment
 from timelens.engines.regions.labels import find_regions
 from timelens.engines.regions.segment_local import fraction_of_maximum, gradient_watershed
 from timelens.engines.regions.statistics import describe
-from timelens.errors import MissingFieldError, UsageError
+from timelens.errors import MissingFieldError, Problem, UsageError
 from timelens.study.geometry import Geometry
 from timelens.study.image import Image
 from timelens.study.region import Region
@@ -35,12 +35,13 @@ RULES: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Lesions:
-    """Lesion labels on the image's grid, their names in the order of their numbers, and the rule in words."""
+    """Lesion labels on the image's grid, names in the order of their numbers, the rule in words, and remarks."""
 
     labels: NDArray[np.int32]
     names: dict[int, str]
     method: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,11 @@ def organs_on(regions: Sequence[Region], target: Geometry) -> Organs:
     bodies = np.zeros(target.shape, np.int32)
     body_names: dict[int, str] = {}
     for region in regions:
-        wanted = [n for n in region.names if region.role(n) != "lesion"]
-        if not wanted:
-            continue
-        labels = region.on(target)
-        for number in wanted:
-            role, here = region.role(number), labels == number
+        for number in region.names:
+            role = region.role(number)
+            if role in ("lesion", "unknown"):
+                continue
+            here = region.on(target, only=[number]) == number
             if role == "body":
                 new = len(body_names) + 1
                 bodies[here] = new
@@ -127,24 +127,48 @@ def find_lesions(
 
 
 def _given(regions: Sequence[Region], image: Image) -> Lesions:
+    """Given lesions, each laid down whole; where two overlap, the voxels stay with the first and a problem says so."""
     assert image.geometry is not None
     labels = np.zeros(image.geometry.shape, np.int32)
     names: dict[int, str] = {}
+    problems: list[Problem] = []
     for region in regions:
-        wanted = [n for n in sorted(region.names) if region.role(n) == "lesion"]
-        if not wanted:
-            continue
-        here = region.on(image.geometry)
-        for number in wanted:
+        for number in sorted(n for n in region.names if region.role(n) == "lesion"):
+            here = region.on(image.geometry, only=[number]) == number
             new = len(names) + 1
-            labels[here == number] = new
-            names[new] = _unique(region.name(number), names)
-    return Lesions(labels, names, "given")
+            names[new] = _unique(region.name(number), set(names.values()))
+            claimed = here & (labels > 0)
+            if claimed.any():
+                others = ", ".join(names[n] for n in np.unique(labels[claimed]))
+                problems.append(
+                    Problem(
+                        f"The lesions {others} and {names[new]} overlap; the shared voxels count for the first",
+                        field="regions",
+                        found=f"{int(claimed.sum())} of {int(here.sum())} voxels",
+                        expected="lesions that do not overlap",
+                        mend="edit the masks, or leave one of them out in study.yaml",
+                        severity="warning",
+                    )
+                )
+            labels[here & (labels == 0)] = new
+            if here.any() and not (labels == new).any():
+                problems.append(
+                    Problem(
+                        f"The lesion {names[new]} lies wholly in others: nothing of it was measured",
+                        field="regions",
+                        found="no voxel of its own",
+                        mend="leave it or the others out in study.yaml",
+                    )
+                )
+    return Lesions(labels, names, "given", problems=tuple(problems))
 
 
-def _unique(name: str, taken: Mapping[int, str]) -> str:
-    count = sum(other == name or other.startswith(f"{name} (") for other in taken.values())
-    return name if count == 0 else f"{name} ({count + 1})"
+def _unique(name: str, taken: set[str]) -> str:
+    count, free = 1, name
+    while free in taken:
+        count += 1
+        free = f"{name} ({count})"
+    return free
 
 
 def _by_rule(rule: str, suv: Image, organs: Organs, options: Mapping[str, Any], sul_factor: float | None) -> Lesions:

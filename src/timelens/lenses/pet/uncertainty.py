@@ -23,6 +23,7 @@ from timelens.engines.regions.labels import Regions
 from timelens.engines.regions.noise import correlation_length, mean_standard_error
 from timelens.errors import DataError
 from timelens.study.measurement import Measurement
+from timelens.study.provenance import DEFAULT_SEED
 
 __all__ = ["REPEATABILITY", "Noise", "image_noise", "volume_errors", "with_noise", "with_repeatability"]
 
@@ -30,7 +31,6 @@ _QIBA = "QIBA FDG-PET/CT Profile 1.13 (wCV 12 %)"
 _LODGE = "Lodge 2017 doi:10.2967/jnumed.116.186353 (wCV 10 %)"
 _FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 _REPLICATES = 40
-_SEED = 20240101
 #: Within-subject coefficient of variation and its source.
 REPEATABILITY: dict[str, tuple[float, str]] = {
     "suv_max": (0.12, _QIBA),
@@ -100,7 +100,7 @@ def volume_errors(
     edges = np.asarray(spacing, float)
     sigma = noise.fwhm_mm / _FWHM_PER_SIGMA / edges
     margin = np.maximum(2, np.ceil(2 * sigma * _FWHM_PER_SIGMA)).astype(int)
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(DEFAULT_SEED)
     errors = np.full((len(found), 2), np.nan)
     for k in np.flatnonzero(found.counts):
         lower = np.maximum(found.lower[k] - margin, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from timelens.errors import DataError, MissingFieldError
 from timelens.lenses.pet.dicom_time import Instant
 from timelens.lenses.pet.suv import UptakeKind, suv_factors
-from timelens.lenses.pet.suv_audit import SuvResult
+from timelens.lenses.pet.suv_audit import SuvAudit, SuvResult
 from timelens.lenses.pet.suv_header import PetInstance, PetSeriesHeader, header_from_records
 from timelens.lenses.pet.suv_overrides import SuvOverrides, SyringeAssay
 from timelens.study.acquisition import Acquisition
@@ -42,7 +42,10 @@ def header_of(acquisition: Acquisition) -> PetSeriesHeader:
         If neither says in which unit and with which corrections the values are.
     """
     if acquisition.header:
-        return header_from_records(acquisition.header, source=acquisition.where)
+        unit = _DICOM_UNITS.get(acquisition.image.unit)
+        # A series that does not say its units, and whose unit the user stated.
+        records = [{"Units": unit, **{k: v for k, v in r.items() if v not in ("", None)}} for r in acquisition.header]
+        return header_from_records(records if unit else acquisition.header, source=acquisition.where)
     image = acquisition.image
     unit = "Bq/mL" if image.unit in _CONCENTRATIONS else image.unit
     if unit not in _DICOM_UNITS:
@@ -98,27 +101,16 @@ def header_of(acquisition: Acquisition) -> PetSeriesHeader:
 
 
 def overrides_of(acquisition: Acquisition, extra: Mapping[str, Any] | None = None) -> SuvOverrides:
-    """What the user stated in place of the header's values, with ``extra`` (of one animal of several) on top."""
+    """What the user stated in place of the header's values, with ``extra`` (of one animal of several) on top.
+
+    Syringe readings are no override: an assay time or a residue makes the dose one that was drawn up, whoever said it.
+    """
     said = {name: getattr(acquisition, name) for name in acquisition.overrides}
     said |= dict(extra or {})
     if unknown := set(extra or {}) - _OVERRIDABLE:
         raise DataError("No such value can be stated", field=", ".join(sorted(unknown)), expected=sorted(_OVERRIDABLE))
+    syringe = _syringe(acquisition, said, own=extra is not None)
     dose = said.get("administered_activity_bq")
-    assay, residual = said.get("assay_time"), said.get("residual_activity_bq")
-    syringe = None
-    if dose is not None and (assay is not None or residual is not None):
-        at = assay or said.get("administered_time") or acquisition.administered_time
-        if at is None:
-            raise MissingFieldError(
-                "Syringe readings need the time of the assay",
-                file=acquisition.where,
-                field="assay_time",
-                mend="write assay_time in study.yaml",
-            )
-        syringe = SyringeAssay(float(dose), at, float(residual or 0.0), said.get("residual_time"))
-    reference: datetime | None = said.get("decay_reference_time")
-    if reference is None and not acquisition.header and acquisition.image.unit != "g/mL":
-        reference = acquisition.image.decay_reference
     return SuvOverrides(
         dose_bq=float(dose) if dose is not None and syringe is None else None,
         syringe=syringe,
@@ -127,12 +119,42 @@ def overrides_of(acquisition: Acquisition, extra: Mapping[str, Any] | None = Non
         sex=said.get("sex"),
         species=said.get("species"),
         injection=said.get("administered_time"),
-        reference=reference,
+        reference=said.get("decay_reference_time") or _sidecar_reference(acquisition),
         half_life_s=said.get("half_life_s"),
         decay_correction=said.get("decay_correction"),
         corrected_image=said.get("corrected_image"),
         cross_calibration=said.get("cross_calibration", acquisition.cross_calibration),
     )
+
+
+_SYRINGE = ("administered_activity_bq", "assay_time", "residual_activity_bq", "residual_time")
+
+
+def _syringe(acquisition: Acquisition, said: Mapping[str, Any], *, own: bool) -> SyringeAssay | None:
+    """The readings of the syringe, if there are any beyond a net dose; an animal's own go without the scan's."""
+    values = {name: said.get(name) if own else getattr(acquisition, name) for name in _SYRINGE}
+    dose, assay, residual = (values[name] for name in _SYRINGE[:3])
+    if dose is None or (assay is None and residual is None):
+        return None
+    stored = acquisition.image.unit in ("g/mL", "cm2/mL")
+    if stored and not own and not set(_SYRINGE) & set(acquisition.overrides):
+        return None  # the scanner's SUV has used them already
+    at = assay or said.get("administered_time") or acquisition.administered_time
+    if at is None:
+        raise MissingFieldError(
+            "Syringe readings need the time of the assay",
+            file=acquisition.where,
+            field="assay_time",
+            mend="write assay_time in study.yaml",
+        )
+    return SyringeAssay(float(dose), at, float(residual or 0.0), values["residual_time"])
+
+
+def _sidecar_reference(acquisition: Acquisition) -> datetime | None:
+    """The time to which an image without a DICOM header is decay-corrected."""
+    if acquisition.header or acquisition.image.unit in ("g/mL", "cm2/mL"):
+        return None
+    return acquisition.image.decay_reference
 
 
 _OVERRIDABLE = {
@@ -177,6 +199,8 @@ def uptake(
         density_g_per_ml=density_g_per_ml,
         nuclide_half_life_s=nuclide_half_life_s,
     )
+    if _sidecar_reference(acquisition) is not None and "decay_reference_time" not in acquisition.overrides:
+        result = replace(result, audit=_said_by_sidecar(result.audit))
     image = acquisition.image
     quantity = {"bw": "suv", "lbm_james": "suv_lbm", "lbm_janma": "suv_janma", "bsa": "suv_bsa"}.get(kind)
     if kind.startswith("bqml"):
@@ -185,6 +209,15 @@ def uptake(
     factors = _along_first_axis(result.factors, image.shape)
     factor_unit = _factor_unit(base.unit, result.unit)
     return Uptake(base.scaled(factors, factor_unit, unit=result.unit, quantity=quantity), result)
+
+
+def _said_by_sidecar(audit: SuvAudit) -> SuvAudit:
+    """The audit of an image without a DICOM header: the reference time was the sidecar's, not the user's."""
+    tags = tuple(
+        replace(t, keyword="decay reference of the image", origin="header") if t.keyword == "reference time" else t
+        for t in audit.tags
+    )
+    return replace(audit, branch=audit.branch.replace("user_reference", "sidecar"), tags=tags)
 
 
 def _factor_unit(stored: str, wanted: str) -> str:
