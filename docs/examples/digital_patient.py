@@ -11,10 +11,11 @@ import numpy as np
 
 from timelens.engines.regions.partial_volume import correct_mean, mask_recovery, sphere_recovery
 from timelens.figures import mip_figure
-from timelens.study import Geometry
+from timelens.lenses.pet.physics import with_noise
+from timelens.lenses.pet.view import scanner_image
+from timelens.study import Geometry, Image
 from timelens.tumor.digital_patient import DigitalPatient, Shape, lesion
 from timelens.tumor.paint import label_region
-from timelens.tumor.scanner import add_noise, scanner_image
 
 UPTAKE, BACKGROUND, FWHM = 8.0, 1.0, 6.0
 diameters = [10, 13, 17, 22, 28, 37]
@@ -29,9 +30,8 @@ body = Shape("body", (0, 0, 0), (110, 110, 60), BACKGROUND, cylinder=True)
 patient = DigitalPatient((body,), lesions)
 grid = Geometry.from_spacing((40, 120, 120), (2, 2, 2), origin=(-119, -119, -39), frame="phantom")
 image = scanner_image(patient, grid, fwhm_mm=FWHM)
-noisy = add_noise(
-    image, variation=0.08, reference=BACKGROUND, correlation_fwhm_mm=FWHM, rng=np.random.default_rng(0)
-).with_info(quantity="suv")
+values = with_noise(image.numpy(), 0.08, grid.spacing, FWHM, np.random.default_rng(0))
+noisy = Image(values, unit="g/mL", geometry=grid, quantity="suv")
 
 # %%
 # The true outlines as labels, and the picture.

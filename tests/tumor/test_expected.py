@@ -8,6 +8,7 @@ import pytest
 from timelens.engines.regions import fixed_threshold, measure_labels
 from timelens.engines.regions.partial_volume import sphere_recovery, sphere_recovery_centre
 from timelens.errors import DataError
+from timelens.lenses.pet.view import scanner_image
 from timelens.tumor.digital_patient import DigitalPatient, Shape, lesion
 from timelens.tumor.expected import (
     PEAK_RADIUS_MM,
@@ -19,7 +20,6 @@ from timelens.tumor.expected import (
     patient_truth,
 )
 from timelens.tumor.paint import grid_over
-from timelens.tumor.scanner import scanner_image
 
 GRID = grid_over((96, 96, 96), (4, 4, 4), origin=(-48, -48, -48), frame="f")
 BATH = Shape("bath", (0, 0, 0), (500, 500, 500), 0.6)

@@ -17,20 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timelens.formats.dicom import uid, write_rtstruct, write_seg, write_series
+from timelens.lenses.pet.physics import with_noise
+from timelens.lenses.pet.view import activity_image, scanner_image
 from timelens.study.acquisition import Acquisition
 from timelens.study.geometry import Geometry
+from timelens.study.image import Image
 from timelens.study.region import Region
 from timelens.tumor.digital_patient import DigitalPatient, Point, Shape, lesion, standard_organs
 from timelens.tumor.expected import Rule, Truth, patient_truth
 from timelens.tumor.paint import ct_image, label_region
-from timelens.tumor.scanner import activity_image, add_noise, scanner_image
 
 __all__ = ["COLUMNS", "FWHM_MM", "write_demo_study"]
 
 #: Resolution of the simulated scanner, and the width of the noise's correlation, in mm.
 FWHM_MM = 6.0
 #: Coefficient of variation of the noise in the liver.
-LIVER_NOISE = 0.07
+LIVER_NOISE = 0.05
 #: Half-life of fluorine-18 in s (109.77 min).
 HALF_LIFE_S = 6586.2
 #: Columns of ``truth/truth.csv``.
@@ -191,7 +193,9 @@ def _write_session(
     injected_bq = round(3.5e3 * plan.weight_g, -6)
     seen = scanner_image(patient, grid, fwhm_mm=FWHM_MM)
     liver = patient.organ("liver").suv
-    noisy = add_noise(seen, variation=LIVER_NOISE, reference=liver, correlation_fwhm_mm=FWHM_MM, rng=rng)
+    noisy = Image(
+        with_noise(seen.numpy(), LIVER_NOISE, grid.spacing, FWHM_MM, rng), unit="g/mL", geometry=grid, quantity="suv"
+    )
     activity = activity_image(
         noisy,
         weight_g=plan.weight_g,
