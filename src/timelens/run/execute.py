@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from timelens.errors import MissingDependencyError
+from timelens.errors import MissingDependencyError, UsageError
 
 __all__ = ["dask_cluster", "execute", "processes", "serial"]
 
@@ -111,7 +111,17 @@ def dask_cluster(
         from distributed import as_completed as completed
     except ImportError:
         raise MissingDependencyError("distributed", purpose="Running on a Dask cluster", extra="cluster") from None
-    with Client(address, timeout="10s", set_as_default=False) as client:
+    try:
+        connection = Client(address, timeout="10s", set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise UsageError(
+            "The Dask scheduler does not answer",
+            field="--dask",
+            found=f"{address}: {type(error).__name__}",
+            expected="the address of a running scheduler, such as tcp://127.0.0.1:8786",
+            mend="start it, or leave --dask out and use --jobs",
+        ) from None
+    with connection as client:
         running = {
             client.submit(function, task, pure=False, key=f"timelens-{os.getpid()}-{number}"): number
             for number, task in enumerate(tasks)

@@ -83,6 +83,12 @@ def _acquisition(image: Path, unit: str | None, modality: str) -> Acquisition:
     return load_acquisition(kind, [image], id=image.name, subject="", session="", modality=modality, unit=unit)
 
 
+def _grid(geometry: Geometry) -> str:
+    edges = " x ".join(f"{e:g}" for e in geometry.spacing)
+    first = ", ".join(f"{v:.6g}" for v in geometry.affine[:3, 3])
+    return f"{' x '.join(map(str, geometry.shape))} voxels of {edges} mm, the first at ({first}) mm"
+
+
 def _region(mask: Path, geometry: Geometry) -> Region:
     kind = registry.sniff(mask)
     if kind == "dicom":
@@ -103,8 +109,8 @@ def _region(mask: Path, geometry: Geometry) -> Region:
             "Mask and image have different grids",
             file=mask,
             field="affine",
-            found=f"{labels.geometry.shape} voxels of {labels.geometry.spacing} mm",
-            expected=f"{geometry.shape} voxels of {geometry.spacing} mm",
+            found=_grid(labels.geometry),
+            expected=_grid(geometry),
             mend="resample the mask onto the image by the nearest voxel first",
         )
     return replace(region, roles=dict.fromkeys(region.names, "lesion"))

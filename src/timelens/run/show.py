@@ -122,12 +122,13 @@ def inventory(found: Inventory, path: Path, *, as_json: bool) -> None:
     _out.print(f"Next: correct it where needed, then  timelens run {path} -o results")
 
 
-def plan(tasks: Sequence[SessionTask], *, as_json: bool) -> None:
-    """The steps of every session, without carrying them out."""
+def plan(tasks: Sequence[SessionTask], *, as_json: bool) -> bool:
+    """The steps of every session, without carrying them out; whether all of them can be."""
     plans = [planned_recipes(task) for task in tasks]
+    complete = not any(p["severity"] == "error" for one in plans for p in one["problems"])
     if as_json:
         _json(plans)
-        return
+        return complete
     for one in plans:
         _out.print(Text(one["name"], style="bold"))
         for recipe in one["recipes"]:
@@ -141,6 +142,7 @@ def plan(tasks: Sequence[SessionTask], *, as_json: bool) -> None:
             _problem(problem)
         if not one["recipes"]:
             _out.print("  nothing to measure")
+    return complete
 
 
 def rows(measurements: Sequence[Measurement], problems: Sequence[Problem], *, as_json: bool) -> None:
@@ -179,7 +181,8 @@ def result(study: StudyRun, page: Path, *, as_json: bool) -> None:
     states = [o.status for o in study.outcomes]
     kept = f", {states.count('kept')} unchanged" if "kept" in states else ""
     failed = f", {states.count('failed')} failed" if "failed" in states else ""
-    _out.print(f"{len(states)} sessions{kept}{failed}, {len(study.measurements)} measurements.")
+    sessions = f"{len(states)} session{'' if len(states) == 1 else 's'}"
+    _out.print(f"{sessions}{kept}{failed}, {len(study.measurements)} measurements.")
     _out.print(f"Table:  {study.out / 'measurements.csv'}")
     _out.print(f"Report: {page}")
 

@@ -238,6 +238,8 @@ def _without_suv(
 def _frames(image: Image, which: Any) -> list[int | None]:
     """Frame numbers to measure; [None] for a volume."""
     if len(image.shape) == 3:
+        if which not in ("auto", 1):
+            raise UsageError("The image has one frame", field="frames.which", found=which, expected="auto")
         return [None]
     if len(image.shape) != 4 or image.axes[0].name != "t":
         raise DataError(

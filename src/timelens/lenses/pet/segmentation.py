@@ -248,5 +248,13 @@ def _seeds(points_mm: Sequence[Sequence[float]], geometry: Geometry) -> list[tup
     result = []
     for point in points_mm:
         z, y, x = np.rint(geometry.to_index(point)).astype(int)
+        if not all(0 <= i < n for i, n in zip((z, y, x), geometry.shape, strict=True)):
+            raise UsageError(
+                "A seed lies outside the image",
+                field="seed",
+                found=", ".join(f"{v:g}" for v in point) + " mm",
+                expected="X, Y, Z in RAS+ millimetres inside the image",
+                mend="DICOM's LPS has X and Y of the other sign",
+            )
         result.append((int(z), int(y), int(x)))
     return result
