@@ -85,9 +85,9 @@ class InputFunction:
         return replace(self, times=knots, values=self.at(knots))
 
     def times_curve(self, times: ArrayLike, factors: ArrayLike, *, kind: Kind) -> InputFunction:
-        """This input times a curve (a parent fraction, a plasma-to-blood ratio) given at some times.
+        """Multiply with a curve (a parent fraction, a plasma-to-blood ratio) given at some times.
 
-        The factors are linear between their times and constant beyond them; the product is sampled where either changes.
+        The factors are linear between their times and constant beyond; the product has the knots of both.
         """
         at, factor = np.asarray(times, dtype=np.float64), np.asarray(factors, dtype=np.float64)
         if at.ndim != 1 or at.shape != factor.shape or not np.isfinite(factor).all() or (np.diff(at) <= 0).any():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,8 +22,9 @@ from timelens.engines.kinetics.reasons import FATAL, Reason
 from timelens.engines.kinetics.tables import Table
 from timelens.errors import DataError, PlausibilityWarning, UsageError
 
-__all__ = ["CHUNK", "SeparableModel", "check_data", "check_weights"]
+__all__ = ["CHUNK", "SeparableModel", "as_mask", "check_data", "check_shape", "check_span", "check_weights"]
 
+Array = NDArray[Any]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -48,8 +49,13 @@ class SeparableModel(ABC):
     offset: Floats
 
     @abstractmethod
-    def transform(self, coefficients: NDArray, u: NDArray) -> dict[str, NDArray]:
+    def _transform(self, coefficients: Array, u: Array) -> dict[str, Array]:
         """Parameters from coefficients (curves, n) and ln rates (curves, m); must accept complex numbers."""
+
+    @property
+    def reported(self) -> dict[str, str]:
+        """Names and units of the parameters that a fit gives."""
+        return type(self).units
 
     @property
     def free_parameters(self) -> int:
@@ -97,7 +103,7 @@ class SeparableModel(ABC):
             self.name,
             {name: value.reshape(shape) for name, value in values.items()},
             {name: value.reshape(shape) for name, value in errors.items()},
-            {name: self.units[name] for name in names},
+            {name: self.reported[name] for name in names},
             self.main,
             rss.reshape(shape),
             used,
@@ -133,17 +139,17 @@ class SeparableModel(ABC):
             Of the resulting maps; all computing is in float64.
         """
         array = data if isinstance(data, np.ndarray) else np.asarray(data)
-        _check_shape(array, len(self.frames))
+        check_shape(array, len(self.frames))
         shape = array.shape[1:]
         flat = array.reshape(len(self.frames), -1)
         count = flat.shape[1]
         weight = check_weights(weights, flat[:, :1], (1,), len(self.frames))[:, 0]
-        chosen = _mask(mask, shape)
+        chosen = as_mask(mask, shape)
         used = int((weight > 0).sum())
-        names = list(self.units)
-        values = {name: np.full(count, np.nan, dtype) for name in names}
-        errors = {name: np.full(count, np.nan, dtype) for name in names}
-        rss = np.full(count, np.nan, dtype)
+        names = list(self.reported)
+        values: dict[str, Array] = {name: np.full(count, np.nan, dtype) for name in names}
+        errors: dict[str, Array] = {name: np.full(count, np.nan, dtype) for name in names}
+        rss: Array = np.full(count, np.nan, dtype)
         reason = np.full(count, int(Reason.NOT_SELECTED), np.int32)
         search = self._search(weight)
 
@@ -168,7 +174,7 @@ class SeparableModel(ABC):
             self.name,
             {name: value.reshape(shape) for name, value in values.items()},
             {name: value.reshape(shape) for name, value in errors.items()},
-            dict(self.units),
+            dict(self.reported),
             self.main,
             rss.reshape(shape),
             used,
@@ -186,7 +192,7 @@ class SeparableModel(ABC):
         )
 
     def _solve(
-        self, curves: NDArray, weight: Floats, tolerance: float, search: separable.Search | None = None
+        self, curves: Array, weight: Floats, tolerance: float, search: separable.Search | None = None
     ) -> tuple[Floats, Floats, Floats, Floats, NDArray[np.int32]]:
         """Coefficients, ln rates, weighted RSS, inverse normal matrix and reasons of curves (frames, n)."""
         keep = weight > 0
@@ -219,12 +225,12 @@ class SeparableModel(ABC):
         derivative = []
         tiny = 1e-30
         with np.errstate(all="ignore"):
-            values = self.transform(c, u)
+            values = self._transform(c, u)
             for i in range(linear + u.shape[1]):
                 # Complex step: the derivative of an analytic function without cancellation.
                 cc, uu = c.astype(np.complex128), u.astype(np.complex128)
                 (cc if i < linear else uu)[:, i - (0 if i < linear else linear)] += 1j * tiny
-                shifted = self.transform(cc, uu)
+                shifted = self._transform(cc, uu)
                 derivative.append([shifted[name].imag / tiny for name in values])
             jacobian = np.asarray(derivative).transpose(2, 1, 0)
             variance = rss / max(used - self.free_parameters, 1)
@@ -260,11 +266,12 @@ class SeparableModel(ABC):
 def check_data(data: ArrayLike, frames: int) -> tuple[Floats, tuple[int, ...]]:
     """Curves as (frames, n) float64, and the shape of the rest."""
     array = np.asarray(data, dtype=np.float64)
-    _check_shape(array, frames)
+    check_shape(array, frames)
     return array.reshape(frames, -1), array.shape[1:]
 
 
-def _check_shape(array: NDArray, frames: int) -> None:
+def check_shape(array: Array, frames: int) -> None:
+    """Refuse data whose first axis is not the frames."""
     if array.ndim == 0 or array.shape[0] != frames:
         raise DataError(
             "Data need one value per frame along the first axis",
@@ -275,7 +282,7 @@ def _check_shape(array: NDArray, frames: int) -> None:
         )
 
 
-def check_weights(weights: ArrayLike | None, curves: NDArray, shape: tuple[int, ...], frames: int) -> Floats:
+def check_weights(weights: ArrayLike | None, curves: Array, shape: tuple[int, ...], frames: int) -> Floats:
     """Weights as (frames, 1) or (frames, n)."""
     if weights is None:
         return np.ones((frames, 1))
@@ -296,7 +303,8 @@ def check_weights(weights: ArrayLike | None, curves: NDArray, shape: tuple[int, 
     return array.reshape(frames, -1)
 
 
-def _mask(mask: ArrayLike | None, shape: tuple[int, ...]) -> Bools | None:
+def as_mask(mask: ArrayLike | None, shape: tuple[int, ...]) -> Bools | None:
+    """A mask as a flat array of bools, None for no mask."""
     if mask is None:
         return None
     chosen = np.asarray(mask, dtype=np.bool_)

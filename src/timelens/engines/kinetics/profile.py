@@ -53,7 +53,9 @@ def interval(
     rss = walker.rss(point)
     allowed = rss * (1 + t_quantile(level, degrees) ** 2 / degrees)
     scale = np.sqrt(np.diag(normal)) + 1e-300
-    spread = gradient @ (np.linalg.pinv(normal / np.outer(scale, scale), rcond=1e-12) @ (gradient / scale) / scale)
+    spread = float(
+        gradient @ (np.linalg.pinv(normal / np.outer(scale, scale), rcond=1e-12) @ (gradient / scale) / scale)
+    )
     wald = float(np.sqrt(max(spread, 0.0) * (allowed - rss)))
     if not np.isfinite(wald) or wald == 0:
         return float(value), float(value)
@@ -79,7 +81,7 @@ class _Profile:
         many = np.repeat(point[None, :].astype(np.complex128), count, axis=0)
         many[np.arange(count), np.arange(count)] += 1e-30j
         with np.errstate(all="ignore"):
-            values = self.model.transform(many[:, : self.linear], many[:, self.linear :])[self.name]
+            values = self.model._transform(many[:, : self.linear], many[:, self.linear :])[self.name]
         return float(values[0].real), np.nan_to_num(values.imag / 1e-30)
 
     def residual(self, point: Floats) -> tuple[Floats, Floats]:

@@ -8,7 +8,7 @@ doi:10.1097/01.WCB.0000033967.83623.34.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from timelens.errors import UsageError
 
 __all__ = ["SRTM", "SRTM2"]
 
+Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
 
@@ -59,14 +60,14 @@ class SRTM(SeparableModel):
     def _curve(self, rates: Floats) -> tuple[Floats, Floats]:
         return convolve_with_slope(self.reference.times, self.reference.values, rates, self.frames)
 
-    def transform(self, coefficients: NDArray, u: NDArray) -> dict[str, NDArray]:
+    def _transform(self, coefficients: Array, u: Array) -> dict[str, Array]:
         r1, k2a = coefficients[:, 0], np.exp(u[:, 0])
         k2 = coefficients[:, 1] + r1 * k2a
         return {"r1": r1, "k2": k2, "k2a": k2a, "bp_nd": k2 / k2a - 1.0}
 
 
 class SRTM2(SRTM):
-    """SRTM with the reference's k2' (1/s) known, one for the whole brain: C = r1 [Cr + (k2' - k2a) Cr * exp(-k2a t)]."""
+    """SRTM with the reference's k2' (1/s) known, one for all regions: C = r1 [Cr + (k2' - k2a) Cr * exp(-k2a t)]."""
 
     name = "srtm2"
 
@@ -91,7 +92,7 @@ class SRTM2(SRTM):
         gap = self.k2_reference - rates
         return self.seen[:, None] + gap * values, gap * slopes - values
 
-    def transform(self, coefficients: NDArray, u: NDArray) -> dict[str, NDArray]:
+    def _transform(self, coefficients: Array, u: Array) -> dict[str, Array]:
         r1, k2a = coefficients[:, 0], np.exp(u[:, 0])
         k2 = r1 * self.k2_reference
         return {"r1": r1, "k2": k2, "k2a": k2a, "bp_nd": k2 / k2a - 1.0}

@@ -13,7 +13,7 @@ Rate constants are per second. Data and inputs that are not decay-corrected give
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from timelens.errors import DataError
 
 __all__ = ["InternalisingTwoTissue", "IrreversibleTwoTissue", "OneTissue", "TissueModel", "TwoTissue"]
 
+Array = NDArray[Any]
 Floats = NDArray[np.float64]
 BloodVolume = float | Literal["fit"]
 
@@ -90,16 +91,20 @@ class TissueModel(SeparableModel):
             return share * values, share * slopes
 
         self.table = make_table(curve, rate_range(rates, float(frames.end[-1])))
-        self.units = {name: unit for name, unit in type(self).units.items() if self.fitted_volume or name != "v_b"}
 
-    def _volume(self, c: NDArray) -> NDArray:
+    @property
+    def reported(self) -> dict[str, str]:
+        """Names and units of the parameters; the blood volume only where it is fitted."""
+        return {name: unit for name, unit in type(self).units.items() if self.fitted_volume or name != "v_b"}
+
+    def _volume(self, c: Array) -> Array:
         """Fitted blood volume of each curve, or zeros."""
         return np.asarray(c[:, int(self.trapped)] if self.fitted_volume else np.zeros_like(c[:, 0]))
 
-    def _finish(self, values: dict[str, NDArray], c: NDArray) -> dict[str, NDArray]:
+    def _finish(self, values: dict[str, Array], c: Array) -> dict[str, Array]:
         if self.fitted_volume:
             values["v_b"] = self._volume(c)
-        return {name: values[name] for name in self.units}
+        return {name: values[name] for name in self.reported}
 
 
 class OneTissue(TissueModel):
@@ -110,7 +115,7 @@ class OneTissue(TissueModel):
     units: ClassVar[dict[str, str]] = {"k1": _FLOW, "k2": _PER_S, "v_t": _RATIO, "v_b": _RATIO}
     exponentials = 1
 
-    def transform(self, coefficients: NDArray, u: NDArray) -> dict[str, NDArray]:
+    def _transform(self, coefficients: Array, u: Array) -> dict[str, Array]:
         k1 = coefficients[:, -1] / (1.0 - self._volume(coefficients))
         k2 = np.exp(u[:, 0])
         return self._finish({"k1": k1, "k2": k2, "v_t": k1 / k2}, coefficients)
@@ -134,7 +139,7 @@ class TwoTissue(TissueModel):
     }
     exponentials = 2
 
-    def transform(self, coefficients: NDArray, u: NDArray) -> dict[str, NDArray]:
+    def _transform(self, coefficients: Array, u: Array) -> dict[str, Array]:
         share = 1.0 - self._volume(coefficients)
         a, b = coefficients[:, -2] / share, coefficients[:, -1] / share
         fast, slow = np.exp(u[:, 0]), np.exp(u[:, 1])
@@ -165,7 +170,7 @@ class IrreversibleTwoTissue(TissueModel):
     exponentials = 1
     trapped = True
 
-    def transform(self, coefficients: NDArray, u: NDArray) -> dict[str, NDArray]:
+    def _transform(self, coefficients: Array, u: Array) -> dict[str, Array]:
         share = 1.0 - self._volume(coefficients)
         k_i, free = coefficients[:, 0] / share, coefficients[:, -1] / share
         rate = np.exp(u[:, 0])
@@ -178,8 +183,8 @@ class IrreversibleTwoTissue(TissueModel):
 class InternalisingTwoTissue(TissueModel):
     """An antibody that binds (k3), leaves (k4) or is taken into the cell for good (k_int).
 
-    dC1/dt = K1 Cp - (k2 + k3) C1 + k4 C2,  dC2/dt = k3 C1 - (k4 + k_int) C2,  dC3/dt = k_int C2, with a label that stays
-    in the cell. k_i = K1 k3 k_int / (k2 (k4 + k_int) + k3 k_int) is the net rate of internalisation.
+    dC1/dt = K1 Cp - (k2 + k3) C1 + k4 C2,  dC2/dt = k3 C1 - (k4 + k_int) C2,  dC3/dt = k_int C2, with a
+    label that stays in the cell. k_i = K1 k3 k_int / (k2 (k4 + k_int) + k3 k_int) is the net rate of internalisation.
     """
 
     name = "2tcm_internalising"
@@ -196,7 +201,7 @@ class InternalisingTwoTissue(TissueModel):
     exponentials = 2
     trapped = True
 
-    def transform(self, coefficients: NDArray, u: NDArray) -> dict[str, NDArray]:
+    def _transform(self, coefficients: Array, u: Array) -> dict[str, Array]:
         # C1 + C2 + C3 has the response a e^-ft + b e^-st + k_i. From its Laplace transform,
         #   K1 = a + b + k_i,  K1 (k3 + k4 + k_int) = a s + b f + k_i (f + s),  K1 k3 k_int = k_i f s,
         # and f + s = k2 + k3 + k4 + k_int,  f s = k2 (k4 + k_int) + k3 k_int.

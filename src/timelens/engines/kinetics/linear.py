@@ -1,0 +1,323 @@
+"""What graphical and multilinear models have in common: a weighted linear regression per voxel.
+
+Regressors are known curves (plasma, its integral ...) or come from the tissue curve itself (its running integral).
+For averaging frames the tissue's integral is the sum of value times duration, exact at frame ends; for instants it is
+the trapezoid through the samples, starting at zero at time zero.
+
+With known regressors only, one matrix serves all voxels. ``t_star`` selects the frames that start at or
+after it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from timelens.engines.kinetics.fit import IMPRECISE_ABOVE, Fit
+from timelens.engines.kinetics.frames import Frames
+from timelens.engines.kinetics.linear_kernels import BLOCK, regress, solve_fixed
+from timelens.engines.kinetics.model import as_mask, check_data, check_shape, check_weights
+from timelens.engines.kinetics.reasons import FATAL, Reason
+from timelens.errors import DataError, UsageError
+
+__all__ = ["LinearModel", "running_integral"]
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+#: Voxels per task of a map: large enough to hide the call, small enough to bound the work arrays.
+SLAB = 64 * BLOCK
+
+
+class LinearModel(ABC):
+    """A regression on known curves and integrals of the tissue; subclasses are the models.
+
+    ``terms`` are the regressors (index of a known curve, or TISSUE, INTEGRAL, DOUBLE), ``target`` is what they explain.
+    """
+
+    name: ClassVar[str]
+    main: ClassVar[str]
+    units: ClassVar[dict[str, str]]
+    terms: ClassVar[tuple[int, ...]]
+    target: ClassVar[int]
+    divided: ClassVar[bool] = False
+    #: Where parameters are the coefficients plus constants, those constants; maps then need no other algebra.
+    shifts: tuple[float, ...] | None = None
+
+    frames: Frames
+    known: Floats
+    offset: Floats
+    share: float
+    ordinate: Floats
+    t_star: float
+
+    @abstractmethod
+    def _transform(self, coefficients: Array) -> dict[str, Array]:
+        """Parameters from coefficients (terms, curves); must accept complex numbers."""
+
+    def _use(self, frames: Frames, known: list[Floats], t_star: float) -> None:
+        """Set what does not depend on the curve; the subclass may then set ``offset``, ``share`` and ``ordinate``."""
+        if not np.isfinite(t_star):
+            raise UsageError("t* must be a time", field="t_star", found=t_star, expected="seconds")
+        self.frames, self.t_star = frames, float(t_star)
+        self.known = np.ascontiguousarray(np.asarray(known, dtype=np.float64).reshape(-1, len(frames)))
+        self.offset, self.share, self.ordinate = np.zeros(len(frames)), 1.0, np.ones(len(frames))
+        if int(self.late.sum()) <= len(self.terms):
+            raise DataError(
+                "Too few frames after t* for this model",
+                field="t_star",
+                found=f"{int(self.late.sum())} frames from {t_star:g} s",
+                expected=f"more than {len(self.terms)}",
+                mend="use an earlier t*",
+            )
+
+    @property
+    def late(self) -> NDArray[np.bool_]:
+        """Frames from t* on."""
+        return np.asarray(self.frames.start >= self.t_star - 1e-6)
+
+    @property
+    def reported(self) -> dict[str, str]:
+        """Names and units of the parameters that a fit gives."""
+        return type(self).units
+
+    @property
+    def free_parameters(self) -> int:
+        """Number of coefficients."""
+        return len(self.terms)
+
+    def fit(self, data: ArrayLike, weights: ArrayLike | None = None) -> Fit:
+        """Fit one or more curves; ``predicted`` and ``residuals`` are in the model's own ordinate, NaN before t*.
+
+        Parameters
+        ----------
+        data
+            (frames, ...), in the unit of the input.
+        weights
+            (frames,), of the points of the regression; 0 leaves a frame out, equal weights if not given.
+
+        Raises
+        ------
+        DataError
+            Shapes do not fit, weights are negative, or too few frames with weight lie after t*.
+        """
+        curves, shape = check_data(data, len(self.frames))
+        weight = self._weight(weights, curves)
+        out, inverse, rss = self._regress(curves, weight)
+        used = int((weight > 0).sum())
+        values, covariance = self._parameters(out, inverse, rss, used)
+        errors = {name: np.sqrt(covariance[i, i]) for i, name in enumerate(values)}
+        reason = self._judge(values, errors, curves, weight, rss)
+        predicted, seen = self._curves(curves, out)
+        predicted[weight == 0], seen[weight == 0] = np.nan, np.nan
+        return Fit(
+            self.name,
+            {name: value.reshape(shape) for name, value in values.items()},
+            {name: value.reshape(shape) for name, value in errors.items()},
+            dict(self.reported),
+            self.main,
+            rss.reshape(shape),
+            used,
+            self.free_parameters,
+            reason.reshape(shape),
+            covariance.reshape(len(values), len(values), *shape),
+            predicted.reshape(-1, *shape),
+            (seen - predicted).reshape(-1, *shape),
+            t_star=self.t_star,
+        )
+
+    def map(
+        self,
+        data: ArrayLike,
+        weights: ArrayLike | None = None,
+        *,
+        mask: ArrayLike | None = None,
+        threads: int = 2,
+        dtype: type = np.float32,
+    ) -> Fit:
+        """Fit every voxel: parameters, standard errors, weighted RSS and reasons as maps; see :meth:`fit`.
+
+        Memory beyond data and maps is bounded by ``threads`` slabs of 16,384 voxels; data may be a memory map.
+        """
+        array = data if isinstance(data, np.ndarray) else np.asarray(data)
+        check_shape(array, len(self.frames))
+        shape = array.shape[1:]
+        flat = array.reshape(len(self.frames), -1)
+        count = flat.shape[1]
+        weight = self._weight(weights, flat[:, :1])
+        used = int((weight > 0).sum())
+        chosen = as_mask(mask, shape)
+        names = list(self.reported)
+        values: Array = np.empty((len(names), count), dtype)
+        errors: Array = np.empty((len(names), count), dtype)
+        rss: Array = np.empty(count, dtype)
+        reason = np.empty(count, np.int32)
+
+        def work(start: int) -> None:
+            at = slice(start, min(start + SLAB, count))
+            block = flat[:, at]
+            if self.shifts is not None and not self._tissue_terms:
+                self._map_fixed(block, weight, values[:, at], errors[:, at], rss[at])
+            else:
+                out, inverse, part = self._regress(block, weight)
+                rss[at] = part
+                found, variance = self._parameters(out, inverse, part, used, full=False)
+                for i, name in enumerate(names):
+                    values[i, at], errors[i, at] = found[name], np.sqrt(variance[i])
+            here = {name: values[i, at] for i, name in enumerate(names)}
+            loose = {name: errors[i, at] for i, name in enumerate(names)}
+            reason[at] = self._judge(here, loose, block, weight, rss[at])
+            if chosen is not None:
+                outside = ~chosen[at]
+                reason[at][outside] = int(Reason.NOT_SELECTED)
+                for array in (*values, *errors, rss):
+                    array[at][outside] = np.nan
+
+        with ThreadPoolExecutor(max(1, threads)) as pool:
+            list(pool.map(work, range(0, count, SLAB)))
+        return Fit(
+            self.name,
+            {name: values[i].reshape(shape) for i, name in enumerate(names)},
+            {name: errors[i].reshape(shape) for i, name in enumerate(names)},
+            dict(self.reported),
+            self.main,
+            rss.reshape(shape),
+            used,
+            self.free_parameters,
+            reason.reshape(shape),
+            t_star=self.t_star,
+        )
+
+    @property
+    def _tissue_terms(self) -> bool:
+        return min(self.terms) < 0 or self.divided
+
+    def _weight(self, weights: ArrayLike | None, curves: Array) -> Floats:
+        weight = check_weights(weights, curves, (-1,), len(self.frames))[:, 0] * self.late
+        if int((weight > 0).sum()) <= len(self.terms):
+            raise DataError(
+                "Too few frames with weight after t* for this model",
+                field="weights",
+                found=f"{int((weight > 0).sum())} frames",
+                expected=f"more than {len(self.terms)}",
+            )
+        return np.asarray(weight)
+
+    def _regress(self, curves: Array, weight: Floats) -> tuple[Floats, Floats, Floats]:
+        count, size = curves.shape[1], len(self.terms)
+        out, inverse, rss = np.empty((size, count)), np.empty((size, size, count)), np.empty(count)
+        gaps, lengths = _steps(self.frames)
+        regress(
+            curves, self.offset, self.share, gaps, lengths, self.known, weight * self.ordinate**2,
+            np.asarray(self.terms), self.target, self.divided, out, inverse, rss,
+        )  # fmt: skip
+        return out, inverse, rss
+
+    def _map_fixed(self, block: Array, weight: Floats, values: Array, errors: Array, rss: Array) -> None:
+        keep = weight > 0
+        design = self.known[list(self.terms)][:, keep].T / 1.0
+        w = weight[keep] * self.ordinate[keep] ** 2
+        normal = np.linalg.inv(design.T @ (w[:, None] * design))
+        degrees = int(keep.sum()) - len(self.terms)
+        first = int(np.argmax(keep))
+        picked = block[first:] if bool(keep[first:].all()) else block[keep]
+        solve_fixed(
+            picked, self.offset[keep], normal @ (design.T * w) / self.share, design * self.share, w / self.share**2,
+            np.sqrt(np.diag(normal) / degrees), values, errors, rss,
+        )  # fmt: skip
+        for i, shift in enumerate(self.shifts or ()):
+            if shift:
+                values[i] += values.dtype.type(shift)
+
+    def _parameters(
+        self, out: Floats, inverse: Floats, rss: Floats, used: int, *, full: bool = True
+    ) -> tuple[dict[str, Floats], Floats]:
+        """Parameters with their covariance (names, names, curves) or variances (names, curves), by complex steps."""
+        variance = rss / max(used - len(self.terms), 1)
+        if self.shifts is not None and not full:
+            values = {
+                name: out[i] + shift for i, (name, shift) in enumerate(zip(self.reported, self.shifts, strict=True))
+            }
+            return values, np.einsum("iiv->iv", inverse) * variance
+        with np.errstate(all="ignore"):
+            values = self._transform(out)
+            jacobian = np.empty((len(values), *out.shape))
+            for i in range(out.shape[0]):
+                shifted = out.astype(np.complex128)
+                shifted[i] += 1e-30j
+                for j, value in enumerate(self._transform(shifted).values()):
+                    jacobian[j, i] = value.imag / 1e-30
+            if full:
+                return values, np.einsum("aiv,ijv,bjv,v->abv", jacobian, inverse, jacobian, variance)
+            return values, np.einsum("aiv,ijv,ajv,v->av", jacobian, inverse, jacobian, variance)
+
+    def _judge(
+        self, values: dict[str, Array], errors: dict[str, Array], curves: Array, weight: Floats, rss: Array
+    ) -> NDArray[np.int32]:
+        reason = np.zeros(rss.shape, dtype=np.int32)
+        main, error = values[self.main], errors[self.main]
+        with np.errstate(invalid="ignore"):
+            reason[~(error <= IMPRECISE_ABOVE * np.abs(main))] = int(Reason.IMPRECISE)
+        # A finite main value with a finite error implies a finite curve; only the rest is looked at closely.
+        doubtful = np.flatnonzero(~(np.isfinite(main) & np.isfinite(error)) | (rss == 0))
+        if doubtful.size:
+            seen = np.asarray(curves[:, doubtful], dtype=np.float64)
+            seen = seen if self._tissue_terms else seen[weight > 0]
+            broken = ~np.isfinite(seen).all(axis=0)
+            empty = ~broken & (seen == 0).all(axis=0)
+            singular = ~broken & ~empty & ~np.isfinite(np.asarray(rss[doubtful], dtype=np.float64))
+            other = ~broken & ~empty & ~singular & ~np.isfinite(main[doubtful])
+            for flag, where in (
+                (Reason.NON_FINITE, broken),
+                (Reason.NO_SIGNAL, empty),
+                (Reason.SINGULAR, singular),
+                (Reason.NOT_PHYSICAL, other),
+            ):
+                reason[doubtful[where]] = int(flag)
+            blank = doubtful[broken | empty | singular]
+            for name in values:
+                values[name][blank], errors[name][blank] = np.nan, np.nan
+            rss[doubtful[broken | empty]] = np.nan
+        for name, value in values.items():
+            bad = np.flatnonzero(~np.isfinite(value))
+            reason[bad[(reason[bad] & int(FATAL | Reason.SINGULAR)) == 0]] |= int(Reason.NOT_PHYSICAL)
+            value[bad], errors[name][bad] = np.nan, np.nan
+        return reason
+
+    def _curves(self, curves: Floats, out: Floats) -> tuple[Floats, Floats]:
+        """Fitted and observed ordinates (frames, n)."""
+        tissue = (curves - self.offset[:, None]) / self.share
+        single, double = running_integral(tissue, self.frames)
+        own = {-1: tissue, -2: single, -3: double}
+        with np.errstate(all="ignore"):
+            scale = self.ordinate[:, None] / (tissue if self.divided else 1.0)
+            fitted = sum(
+                out[i] * (self.known[code][:, None] if code >= 0 else own[code]) for i, code in enumerate(self.terms)
+            )
+            return np.asarray(fitted * scale), np.asarray(own[self.target] * scale)
+
+
+def running_integral(curves: Floats, frames: Frames) -> tuple[Floats, Floats]:
+    """Integral from time zero of curves (frames, n) as the frames see it, and the integral of that integral."""
+    gaps, lengths = _steps(frames)
+    single, double, before = (np.zeros(curves.shape[1]) for _ in range(3))
+    at_single, at_double = np.empty_like(curves), np.empty_like(curves)
+    for f, (gap, length) in enumerate(zip(gaps, lengths, strict=True)):
+        y = curves[f]
+        double = double + gap * single + gap**2 * (2 * before + y) / 6
+        single = single + gap * (before + y) / 2
+        at_single[f] = single + length * y / 2
+        at_double[f] = double + length * single / 2 + length**2 * y / 6
+        double, single, before = double + length * single + length**2 * y / 2, single + length * y, y
+    return at_single, at_double
+
+
+def _steps(frames: Frames) -> tuple[Floats, Floats]:
+    """Gap before each frame and its length; instants are all gap."""
+    if frames.sampling == "instant":
+        return np.maximum(np.diff(frames.middle, prepend=0.0), 0.0), np.zeros(len(frames))
+    return np.maximum(frames.start - np.concatenate([[0.0], frames.end[:-1]]), 0.0), frames.duration

@@ -1,0 +1,212 @@
+"""The compiled part of the linear models: integrals, regressors and normal equations, a block of voxels at a time.
+
+Voxels lie along the fast axis, so the inner loops run over neighbours in memory and use the processor's vectors; a
+block's work arrays stay in its cache. Data are read once, in whatever float type they have; sums are float64.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["BLOCK", "DOUBLE", "INTEGRAL", "TISSUE", "regress", "solve_fixed"]
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+#: Codes of regressors that come from the tissue curve itself; 0, 1, ... are the known curves.
+TISSUE, INTEGRAL, DOUBLE = -1, -2, -3
+BLOCK = 256
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+def solve_fixed(
+    data: Array,
+    offset: Floats,
+    inverse: Floats,
+    design: Floats,
+    weight: Floats,
+    scale: Floats,
+    out: Array,
+    error: Array,
+    rss: Array,
+) -> None:  # pragma: no cover - compiled
+    """One matrix for all voxels: coefficients ``inverse @ data``, then residuals while the block is in the cache.
+
+    ``data`` (frames, n); ``scale`` turns the root of the weighted residual sum into each standard error.
+    """
+    size, frames = inverse.shape
+    count = data.shape[1]
+    y = np.empty((frames, BLOCK))
+    c, total = np.empty((size, BLOCK)), np.empty(BLOCK)
+    for start in range(0, count, BLOCK):
+        n = min(BLOCK, count - start)
+        c[:] = 0.0
+        total[:] = 0.0
+        for f in range(frames):
+            row, shift = y[f], offset[f]
+            source = data[f, start : start + n]
+            for v in range(n):
+                row[v] = source[v] - shift
+            for p in range(size):
+                factor, sums = inverse[p, f], c[p]
+                for v in range(n):
+                    sums[v] += factor * row[v]
+        for f in range(frames):
+            row, w = y[f], weight[f]
+            if size == 2:
+                a, b, first, second = design[f, 0], design[f, 1], c[0], c[1]
+                for v in range(n):
+                    rest = row[v] - a * first[v] - b * second[v]
+                    total[v] += w * rest * rest
+            else:
+                for p in range(size):
+                    factor, sums = design[f, p], c[p]
+                    for v in range(n):
+                        row[v] -= factor * sums[v]
+                for v in range(n):
+                    total[v] += w * row[v] * row[v]
+        to_rss = rss[start : start + n]
+        for v in range(n):
+            to_rss[v] = total[v]
+            total[v] = math.sqrt(total[v])
+        for p in range(size):
+            to_out, to_error, sums, factor = out[p, start : start + n], error[p, start : start + n], c[p], scale[p]
+            for v in range(n):
+                to_out[v] = sums[v]
+                to_error[v] = factor * total[v]
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+def _integrate(
+    y: Floats,
+    before: Floats,
+    single: Floats,
+    double: Floats,
+    at_single: Floats,
+    at_double: Floats,
+    gap: float,
+    length: float,
+    n: int,
+) -> None:  # pragma: no cover - compiled
+    """Move both running integrals over the gap before a frame and the frame itself (length 0: an instant)."""
+    for v in range(n):
+        low, high = before[v], y[v]
+        d = double[v] + gap * single[v] + gap * gap * (2.0 * low + high) / 6.0
+        s = single[v] + gap * 0.5 * (low + high)
+        at_single[v] = s + 0.5 * length * high
+        at_double[v] = d + 0.5 * length * s + length * length * high / 6.0
+        double[v] = d + length * s + 0.5 * length * length * high
+        single[v] = s + length * high
+        before[v] = high
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+def regress(
+    data: Array,
+    offset: Floats,
+    share: float,
+    gaps: Floats,
+    lengths: Floats,
+    known: Floats,
+    weight: Floats,
+    columns: NDArray[np.int64],
+    target: int,
+    divided: bool,
+    out: Floats,
+    inverse: Floats,
+    rss: Floats,
+) -> None:  # pragma: no cover - compiled
+    """Weighted regression whose regressors may be the tissue curve, its integral or double integral.
+
+    ``data`` (frames, n) becomes ``(data - offset) / share``; ``known`` (curves, frames). With ``divided`` every term is
+    divided by the tissue. Coefficients (p, n), inverse normal matrix (p, p, n), weighted residual sum (n,).
+    """
+    frames, count = data.shape
+    size = columns.size
+    before, single, double = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    at_single, at_double, one_over = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    x = np.empty((size + 1, BLOCK))
+    gram = np.empty((size + 1, size + 1, BLOCK))
+    y = np.empty(BLOCK)
+    factor, mean = np.empty((size + 1, size + 1)), np.empty(size)
+    for start in range(0, count, BLOCK):
+        n = min(BLOCK, count - start)
+        before[:], single[:], double[:] = 0.0, 0.0, 0.0
+        gram[:] = 0.0
+        for f in range(frames):
+            source, shift = data[f, start : start + n], offset[f]
+            for v in range(n):
+                y[v] = (source[v] - shift) / share
+            _integrate(y, before, single, double, at_single, at_double, gaps[f], lengths[f], n)
+            w = weight[f]
+            if w == 0.0:
+                continue
+            if divided:
+                for v in range(n):
+                    one_over[v] = 1.0 / y[v]
+            for p in range(size + 1):
+                code = columns[p] if p < size else target
+                row = x[p]
+                if code >= 0:
+                    value = known[code, f]
+                    for v in range(n):
+                        row[v] = value
+                elif code == TISSUE:
+                    row[:n] = y[:n]
+                elif code == INTEGRAL:
+                    row[:n] = at_single[:n]
+                else:
+                    row[:n] = at_double[:n]
+                if divided:
+                    for v in range(n):
+                        row[v] *= one_over[v]
+            for p in range(size + 1):
+                for q in range(p + 1):
+                    left, right, sums = x[p], x[q], gram[p, q]
+                    for v in range(n):
+                        sums[v] += w * left[v] * right[v]
+        for v in range(n):
+            _finish(gram, v, size, factor, mean, out, inverse, rss, start + v)
+
+
+@njit(cache=True, nogil=True)
+def _finish(
+    gram: Floats, v: int, size: int, factor: Floats, mean: Floats, out: Floats, inverse: Floats, rss: Floats, at: int
+) -> None:  # pragma: no cover - compiled
+    """Cholesky of the bordered normal matrix: its last pivot is the residual sum of squares."""
+    for i in range(size + 1):
+        for j in range(i + 1):
+            total = gram[i, j, v]
+            for k in range(j):
+                total -= factor[i, k] * factor[j, k]
+            if i != j:
+                factor[i, j] = total / factor[j, j]
+            elif i == size:
+                rss[at] = max(total, 0.0)
+            elif total > 1e-15 * gram[i, i, v]:
+                factor[i, i] = math.sqrt(total)
+            else:
+                out[:, at], inverse[:, :, at], rss[at] = np.nan, np.nan, np.nan
+                return
+    for i in range(size - 1, -1, -1):
+        total = factor[size, i]
+        for k in range(i + 1, size):
+            total -= factor[k, i] * out[k, at]
+        out[i, at] = total / factor[i, i]
+    for j in range(size):
+        for i in range(size):
+            total = 1.0 if i == j else 0.0
+            for k in range(i):
+                total -= factor[i, k] * mean[k]
+            mean[i] = total / factor[i, i]
+        for i in range(size - 1, -1, -1):
+            total = mean[i]
+            for k in range(i + 1, size):
+                total -= factor[k, i] * mean[k]
+            mean[i] = total / factor[i, i]
+            inverse[i, j, at] = mean[i]
