@@ -7,7 +7,7 @@ Conventions
 - A coarse cell unites two cells along each axis (a last odd one stays alone). Its loss is the sum of theirs; the
   conductance between two of them is the sum over the faces that they share, halved because their centres lie twice as
   far apart. Restriction sums, prolongation copies, and the sweeps go forth and back, so that the cycle is symmetric, as
-  conjugate gradients need it (Mohr & Wienands, Comput Vis Sci 2004, doi:10.1007/s00791-004-0136-5).
+  conjugate gradients need it (Mohr & Wienands, Comput Vis Sci 2004;7:129).
 """
 
 from __future__ import annotations
