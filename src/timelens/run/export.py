@@ -12,9 +12,10 @@ from typing import Any
 from timelens.errors import DataError, UsageError
 from timelens.formats import dicom, nifti
 from timelens.knowledge import quantities
+from timelens.run.files import bids_label
 from timelens.run.inputs import files_of
 from timelens.run.inventory import Inventory, SessionEntry, read_inventory
-from timelens.study.export import guard, read_csv
+from timelens.study.export import read_csv, write_table
 from timelens.study.measurement import Measurement
 from timelens.study.region import Region
 
@@ -61,8 +62,7 @@ def _to_dicom(out: Path, folder: Path) -> list[Path]:
             continue
         record = json.loads((place / "session.json").read_text(encoding="utf-8"))
         for item in entry.acquisitions:
-            own = [m for m in rows if (m.session, m.acquisition) == (entry.session, item["id"])]
-            own = [m for m in own if m.subject == entry.subject]
+            own = [m for m in rows if (m.run, m.acquisition) == (record["run"]["id"], item["id"])]
             if item["format"] == "dicom" and own:
                 files += _one_series(inventory, entry, item, record, own, place, folder)
     if not files:
@@ -96,33 +96,37 @@ def _one_series(
     target.mkdir(parents=True, exist_ok=True)
     written = []
     identities = _identities(place.parent / "lesions.csv", entry.session, str(item["id"]))
-    for name in record["outputs"]:
-        if f"{item['id']}_" not in name or not name.endswith("_dseg.nii.gz"):
-            continue
+    sets: dict[str, list[Mapping[str, Any]]] = {}
+    for found in record["regions"]:
+        if found["acquisition"] == item["id"]:
+            sets.setdefault(found["file"], []).append(found)
+    for name, listed in sets.items():
         labels = nifti.read(place / name, unit="1").image
         stem = Path(name).name.removesuffix(".nii.gz")
-        region_set = [r for r in record["regions"] if r["acquisition"] == item["id"] and _same_set(r["set"], name)]
-        names = {int(r["number"]): identities.get(r["name"], r["name"]) for r in region_set}
-        if names and labels.numpy().any():
-            region = Region(stem, "labels", names, labels, method=region_set[0]["method"])
+        names = {
+            int(r["number"]): identities.get((r["animal"], str(r["frame"] or ""), r["name"]), r["name"]) for r in listed
+        }
+        if labels.numpy().any():
+            region = Region(stem, "labels", names, labels, method=listed[0]["method"])
             written.append(dicom.write_seg(region, target / f"{stem}.dcm", sources))
-    return [*written, dicom.write_sr(rows, target / f"{item['id']}_sr.dcm", sources)]
+    for subject in dict.fromkeys(m.subject for m in rows):
+        animal = "" if subject == entry.subject else f"_{bids_label(subject)}"
+        own = [m for m in rows if m.subject == subject]
+        written.append(dicom.write_sr(own, target / f"{item['id']}{animal}_sr.dcm", sources))
+    return written
 
 
-def _same_set(name: str, path: str) -> bool:
-    from timelens.run.files import bids_label
-
-    return f"_desc-{bids_label(name)}_" in path
-
-
-def _identities(table: Path, session: str, acquisition: str) -> dict[str, str]:
+def _identities(table: Path, session: str, acquisition: str) -> dict[tuple[str, str, str], str]:
+    """Lasting names of the lesions of an acquisition, by animal, frame and name."""
     if not table.is_file():
         return {}
     with open(table, encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return {r["name"]: r["identity"] for r in rows if r["session"] == session and r["acquisition"] == acquisition}
+        rows = [{k: v.removeprefix("'") for k, v in row.items()} for row in csv.DictReader(stream)]
+    here = [r for r in rows if (r["session"], r["acquisition"]) == (session, acquisition)]
+    return {(r["animal"], r["frame"], r["name"]): r["identity"] for r in here}
 
 
+_TIME = "time [s]"
 _BIDS_FILES = ("dataset_description.json", "participants.tsv", "measurements.csv", "measurements.parquet")
 
 
@@ -149,24 +153,20 @@ def _to_csv(out: Path, folder: Path) -> list[Path]:
 
 def _wide(path: Path, rows: list[Measurement], keys: tuple[str, ...]) -> Path:
     """A column per quantity, its unit in the head; rules and formulas of one quantity stand in columns of their own."""
-    table: dict[tuple[str, ...], dict[str, str]] = {}
+    table: dict[tuple[str, ...], dict[str, Any]] = {}
     columns: list[str] = []
     for m in rows:
-        time = () if m.time_s != m.time_s else (f"{m.time_s:g}",)
-        line = table.setdefault((*(str(getattr(m, k)) for k in keys), *time), {})
+        line = table.setdefault((*(getattr(m, k) for k in keys), repr(m.time_s)), {k: getattr(m, k) for k in keys})
+        if m.time_s == m.time_s:
+            line[_TIME] = m.time_s
         head = f"{quantities.get(m.quantity).symbol} [{m.unit}]"
         if head in line:
             head += f" ({m.method.rsplit('; ', 1)[-1]})"
         if head not in columns:
             columns.append(head)
-        line[head] = "" if m.value != m.value else repr(m.value)
-    timed = any(len(key) > len(keys) for key in table)
-    with open(path, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([*keys, *(["time [s]"] if timed else []), *columns])
-        for key, line in table.items():
-            lead = [*key, *([""] if timed and len(key) == len(keys) else [])]
-            writer.writerow([guard(c) for c in lead] + [line.get(c, "") for c in columns])
+        line[head] = m.value
+    timed = [_TIME] if any(_TIME in line for line in table.values()) else []
+    write_table(path, (*keys, *timed, *columns), table.values())
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,19 @@ from numpy.typing import NDArray
 from timelens.errors import GeometryError, Problem
 from timelens.formats import nifti
 from timelens.knowledge import quantities
-from timelens.run.files import bids_label, write_json
+from timelens.run.files import bids_label, output_stem, write_json
 from timelens.run.inventory import SessionEntry
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Recipe, Result
 from timelens.study.derivative import sidecar
 from timelens.study.image import Image
-from timelens.study.provenance import Run
+from timelens.study.provenance import Run, SourceFile
 from timelens.study.region import Region
 
 __all__ = ["write_result"]
+
+#: What the name of a set of lesions says: whose they are, and in which frame.
+_SET = re.compile(r"lesions(?:_(?P<animal>.+?))?(?:_frame-(?P<frame>[0-9]+))?")
 
 
 def write_result(
@@ -40,7 +44,8 @@ def write_result(
     rows: list[dict[str, Any]] = []
     by_id = {a.id: a for a in acquisitions}
     for primary, recipe, result in results:
-        stem = primary if primary.startswith(entry.subject) else f"{entry.subject}_{entry.session}_{primary}"
+        stem = output_stem(entry.subject, entry.session, primary)
+        times = _frame_times(by_id.get(primary))
         place = folder / recipe.lens
         for name, image in result.maps.items():
             path = nifti.write(image, place / f"{stem}_desc-{bids_label(name)}_map.nii.gz")
@@ -51,7 +56,7 @@ def write_result(
             nifti.write_labels(region, path)
             _traced(path, run, f"Lesion labels by the rule: {region.method}")
             outputs.append(_written(path, folder))
-            regions += _listed(region, primary, name)
+            regions += _listed(region, primary, name, times, outputs[-1])
         for measurement in result.measurements:
             row = measurement.with_context(
                 subject=entry.subject, session=entry.session, acquisition=primary, run=run.id
@@ -59,6 +64,7 @@ def write_result(
             rows.append({k: v for k, v in row.as_dict().items() if k != "id"})
         pictures += _pictures(folder, stem, result, _ct_of(by_id.get(primary), acquisitions))
     write_json(folder / "measurements.json", rows)
+    written = sorted(p for p in folder.rglob("*") if p.is_file())
     return {
         "subject": entry.subject,
         "session": entry.session,
@@ -78,6 +84,7 @@ def write_result(
         "regions": regions,
         "pictures": pictures,
         "outputs": sorted(outputs),
+        "files": [vars(SourceFile.of(path, relative_to=folder)) for path in written],
         "run": {
             "id": run.id,
             "inputs": [vars(source) for source in run.inputs],
@@ -99,11 +106,18 @@ def _written(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def _listed(region: Region, acquisition: str, name: str) -> list[dict[str, Any]]:
+def _listed(region: Region, acquisition: str, name: str, times: Sequence[float], file: str) -> list[dict[str, Any]]:
+    """A record for each region of a set: whose it is, in which frame (from 1; 0 where there are none), and its mask."""
+    parts = _SET.fullmatch(name)
+    frame = int(parts["frame"] or 0) if parts else 0
     return [
         {
             "acquisition": acquisition,
             "set": name,
+            "animal": (parts["animal"] or "") if parts else "",
+            "frame": frame,
+            "time_s": times[frame - 1] if 1 <= frame <= len(times) else None,
+            "file": file,
             "number": number,
             "name": region.name(number),
             "role": region.role(number),
@@ -112,6 +126,12 @@ def _listed(region: Region, acquisition: str, name: str) -> list[dict[str, Any]]
         }
         for number in region.names
     ]
+
+
+def _frame_times(acquisition: Acquisition | None) -> list[float]:
+    """Seconds of the middle of each frame; empty where there are no frames, or their times are not known."""
+    image = acquisition.data if acquisition is not None else None
+    return [float(t) for t in image.frames.mid] if isinstance(image, Image) and image.frames is not None else []
 
 
 def _described(acquisition: Acquisition, results: Sequence[tuple[str, Recipe, Result]]) -> dict[str, Any]:

@@ -11,14 +11,17 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from timelens.errors import FormatError, Problem
 from timelens.study.measurement import COLUMNS, NUMBERS, Measurement, from_dict
 
-__all__ = ["PROBLEM_COLUMNS", "guard", "read_csv", "read_parquet", "write_csv", "write_parquet", "write_problems"]
+__all__ = [
+    "PROBLEM_COLUMNS", "guard", "read_csv", "read_parquet", "write_csv", "write_parquet", "write_problems",
+    "write_table",
+]  # fmt: skip
 
 #: Columns of ``problems.csv`` in their stable order.
 PROBLEM_COLUMNS = ("severity", "message", "file", "field", "found", "expected", "mend")
@@ -37,12 +40,25 @@ def guard(text: str) -> str:
 
 def write_csv(measurements: Iterable[Measurement], path: str | Path) -> None:
     """Write ``measurements.csv`` (UTF-8, comma, line feed) in one move: readers see the old file or the new one."""
-    _write_rows(path, COLUMNS, ([_cell(name, v) for name, v in m.as_dict().items()] for m in measurements))
+    write_table(path, COLUMNS, (m.as_dict() for m in measurements))
 
 
 def write_problems(problems: Iterable[Problem], path: str | Path) -> None:
     """Write ``problems.csv`` under the same rules."""
-    _write_rows(path, PROBLEM_COLUMNS, ([guard(p.as_dict()[n]) for n in PROBLEM_COLUMNS] for p in problems))
+    write_table(path, PROBLEM_COLUMNS, (p.as_dict() for p in problems))
+
+
+def write_table(
+    path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, delimiter: str = ","
+) -> None:
+    """Write any table under the same rules; columns that a row lacks are empty, other keys are left out."""
+
+    def write(place: Path) -> None:
+        with open(place, "w", encoding="utf-8", errors="replace", newline="") as stream:
+            for cells in ([guard(c) for c in columns], *([_cell(row.get(c)) for c in columns] for row in rows)):
+                stream.write(delimiter.join(_quoted(cell, delimiter) for cell in cells) + "\n")
+
+    _replace(path, write)
 
 
 def write_parquet(measurements: Iterable[Measurement], path: str | Path) -> None:
@@ -84,12 +100,12 @@ def read_parquet(path: str | Path) -> list[Measurement]:
     return [from_dict(row) for row in pq.read_table(path, columns=list(COLUMNS)).to_pylist()]
 
 
-def _cell(name: str, value: Any) -> str:
-    if name in NUMBERS:
-        return "" if math.isnan(value) else repr(value)
-    if name == "n":
-        return "" if value is None else str(value)
-    return guard(value)
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float):
+        return repr(float(value))  # numpy's own says its type
+    return str(value) if isinstance(value, int) else guard(str(value))
 
 
 def _parse(row: dict[str, str], path: str, line: int) -> Measurement:
@@ -110,18 +126,9 @@ def _parse(row: dict[str, str], path: str, line: int) -> Measurement:
     return from_dict(record)
 
 
-def _write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    def write(place: Path) -> None:
-        with open(place, "w", encoding="utf-8", errors="replace", newline="") as stream:
-            for row in (columns, *rows):
-                stream.write(",".join(_quoted(cell) for cell in row) + "\n")
-
-    _replace(path, write)
-
-
-def _quoted(cell: str) -> str:
+def _quoted(cell: str, delimiter: str) -> str:
     # csv.writer before Python 3.13 leaves a lone carriage return bare, and readers then see two lines.
-    return '"' + cell.replace('"', '""') + '"' if any(sign in cell for sign in ',"\r\n') else cell
+    return '"' + cell.replace('"', '""') + '"' if any(sign in cell for sign in f'{delimiter}"\r\n') else cell
 
 
 def _replace(path: str | Path, write: Callable[[Path], object]) -> None:

@@ -155,6 +155,34 @@ class Store:
                 raise DataError("The correction names a run that is not in the ledger", found=row.run) from error
         return row
 
+    def add_rows(self, run_id: str, measurements: Iterable[Measurement]) -> list[Measurement]:
+        """Add rows to a run that is in the ledger already, where computing it again gave more than before.
+
+        Returns
+        -------
+        list of Measurement
+            The rows as they stand in the ledger. Rows that are there already are not added again.
+
+        Raises
+        ------
+        DataError
+            If there is no such run, a row names another run or corrects one, or two rows say exactly the same.
+        """
+        rows = _rows(run_id, measurements)
+        if not rows:
+            return []
+        if corrects := next((row["supersedes"] for row in rows if row["supersedes"]), None):
+            raise DataError("A correction is made one by one", field="supersedes", found=corrects, mend="use correct()")
+        table = tables.measurements
+        with writing(self._engine) as connection:
+            if connection.execute(sa.select(tables.runs.c.id).where(tables.runs.c.id == run_id)).first() is None:
+                raise DataError("The ledger has no such run", field="run", found=run_id)
+            last = connection.execute(sa.select(sa.func.max(table.c.position)).where(table.c.run == run_id)).scalar()
+            first = 0 if last is None else last + 1
+            shifted = [{**row, "position": first + row["position"]} for row in rows]
+            tables.insert_new(connection, table, shifted)
+        return [from_dict(row) for row in rows]
+
     @staticmethod
     def _row(connection: sa.Connection, measurement_id: str) -> dict[str, Any]:
         table = tables.measurements
