@@ -17,24 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timelens.formats.dicom import uid, write_rtstruct, write_seg, write_series
-from timelens.lenses.pet.physics import with_noise
-from timelens.lenses.pet.view import activity_image, scanner_image
+from timelens.lenses.pet.protocol import Calibration, PetProtocol, Scan
+from timelens.lenses.pet.simulate import simulate
 from timelens.study.acquisition import Acquisition
+from timelens.study.contract import Administration, Truth
 from timelens.study.geometry import Geometry
-from timelens.study.image import Image
 from timelens.study.region import Region
 from timelens.tumor.digital_patient import DigitalPatient, Point, Shape, lesion, standard_organs
-from timelens.tumor.expected import Rule, Truth, patient_truth
+from timelens.tumor.expected import Rule, patient_truth
 from timelens.tumor.paint import ct_image, label_region
+from timelens.tumor.scene import Scene
 
 __all__ = ["COLUMNS", "FWHM_MM", "write_demo_study"]
 
 #: Resolution of the simulated scanner, and the width of the noise's correlation, in mm.
 FWHM_MM = 6.0
-#: Coefficient of variation of the noise in the liver.
-LIVER_NOISE = 0.05
-#: Half-life of fluorine-18 in s (109.77 min).
-HALF_LIFE_S = 6586.2
+#: What a uniform cylinder scanned for 15 min would show; the liver of a patient then shows about 4 %.
+NOISE = Calibration(cov=0.023, duration_s=900.0)
 #: Columns of ``truth/truth.csv``.
 COLUMNS = (
     "subject", "session", "region", "quantity", "unit", "truth", "truth_object", "rule", "x_mm", "y_mm", "z_mm",
@@ -191,32 +190,17 @@ def _write_session(
         "age_years": plan.age_years,
     }
     injected_bq = round(3.5e3 * plan.weight_g, -6)
-    seen = scanner_image(patient, grid, fwhm_mm=FWHM_MM)
     liver = patient.organ("liver").suv
-    noisy = Image(
-        with_noise(seen.numpy(), LIVER_NOISE, grid.spacing, FWHM_MM, rng), unit="g/mL", geometry=grid, quantity="suv"
+    protocol = PetProtocol(
+        scans=(Scan(_UPTAKE.total_seconds(), (_SCAN_S,)),),
+        voxel_mm=(edge, edge, edge),
+        fwhm_mm=(FWHM_MM,) * 3,
+        positron_range=False,  # part of the stated resolution
+        calibration=NOISE,
     )
-    activity = activity_image(
-        noisy,
-        weight_g=plan.weight_g,
-        injected_bq=injected_bq,
-        half_life_s=HALF_LIFE_S,
-        injected=start - _UPTAKE,
-        scan_start=start,
-    )
-    pet = Acquisition(
-        id="pet",
-        modality="pet",
-        data=activity,
-        description="PET whole body",
-        agent="FDG",
-        radionuclide="18F",
-        half_life_s=HALF_LIFE_S,
-        administered_activity_bq=injected_bq,
-        administered_time=start - _UPTAKE,
-        extra={"ActualFrameDuration": 1000 * _SCAN_S},
-        **known,
-    )
+    given = Administration("FDG", start - _UPTAKE, injected_bq, "18F")
+    made = simulate(Scene(patient), [given], protocol, rng, geometry=grid).acquisitions[0]
+    pet = replace(made, subject=plan.subject, session=session, description="PET whole body")
     place = root / plan.subject.replace("sub-", "DEMO-") / f"{start:%Y-%m-%d}"
     if not plan.weighed:
         pet = replace(pet, weight_g=None, description="PET, weight left out on purpose")

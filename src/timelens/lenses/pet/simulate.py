@@ -262,7 +262,7 @@ def _tracer(administrations: Sequence[Administration]) -> tuple[_Tracer, Adminis
         raise MissingFieldError(
             "A PET scan needs activity", field="activity_bq", found=given.activity_bq, expected="Bq > 0"
         )
-    nothing = Image(np.zeros((1, 1, 1), np.float32), unit="1")
+    nothing = Image(np.zeros((1, 1, 1), np.float32), unit="1", geometry=Geometry.from_spacing((1, 1, 1), (1, 1, 1)))
     known = identify(Acquisition("pet", "pet", nothing, agent=given.agent, radionuclide=given.radionuclide))
     if known.nuclide is None:
         raise MissingFieldError(
