@@ -17,6 +17,8 @@ from timelens.errors import DataError, UsageError
 __all__ = ["Compartments"]
 
 Floats = NDArray[np.float64]
+#: 1 / 19! is below the rounding of float64.
+_ORDERS = 20
 
 
 class Compartments:
@@ -115,19 +117,60 @@ class Compartments:
                 system[self.index(name), n] += amount / over
         result = np.empty((n, at.size))
         now = 0.0
-        steps: dict[tuple[float, bool], Floats] = {}
+        quiet = _Stepper(_without_inflow(system))
+        giving = _Stepper(system) if infused else quiet
         for column, t in enumerate(at):
             marks = [over, float(t)] if infused and now < over < t else [float(t)]
             for mark in marks:
-                if mark > now:
-                    giving = bool(infused) and now < over
-                    key = (round(mark - now, 12), giving)
-                    if key not in steps:
-                        steps[key] = expm((system if giving else _without_inflow(system)) * (mark - now))
-                    state = steps[key] @ state
-                    now = mark
+                stepper = giving if infused and now < over else quiet
+                state = stepper.advance(state, mark - now)
+                now = mark
             result[:, column] = state[:n]
         return result
+
+
+class _Stepper:
+    """Applies ``exp(S t)`` for any ``t``: exponentials of doubling steps, made when needed, and a short series.
+
+    Doubling squares the matrix; after each squaring what leaves a pool is made to be exactly what arrives.
+    """
+
+    def __init__(self, system: Floats) -> None:
+        self.system = system
+        self.unit = 1.0 / max(float(np.abs(system).sum(axis=0).max()), 1e-12)
+        self.inflow = float(system[:-1, -1].sum())
+        self.ladder = [_balanced(expm(system * self.unit), self.inflow * self.unit)]
+
+    def advance(self, state: Floats, time: float) -> Floats:
+        units = int(time / self.unit)
+        state = self._series(state, time - units * self.unit)
+        rung = 0
+        while units:
+            if rung == len(self.ladder):
+                last = self.ladder[-1]
+                self.ladder.append(_balanced(last @ last, self.inflow * self.unit * 2**rung))
+            if units & 1:
+                state = self.ladder[rung] @ state
+            units >>= 1
+            rung += 1
+        return state
+
+    def _series(self, state: Floats, time: float) -> Floats:
+        """Taylor series for a time below the unit: the term of order n is below 1 / n!."""
+        term, total = state, state.copy()
+        for order in range(1, _ORDERS):
+            term = self.system @ term * (time / order)
+            total += term
+        return np.maximum(total, 0.0)
+
+
+def _balanced(step: Floats, given: float) -> Floats:
+    """No amount is negative; each pool's content goes somewhere as a whole, and the inflow is all there."""
+    result = np.maximum(step, 0.0)
+    result[:-1, :-1] /= result[:-1, :-1].sum(axis=0)
+    if given > 0:
+        result[:-1, -1] *= given / result[:-1, -1].sum()
+    return result
 
 
 def _without_inflow(system: Floats) -> Floats:

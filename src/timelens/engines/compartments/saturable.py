@@ -1,4 +1,4 @@
-"""Binding that saturates, voxel by voxel: an agent that leaks out of plasma, binds a limited target and is internalised.
+"""Binding that saturates, voxel by voxel: agent leaks out of plasma, binds a limited target and is internalised.
 
 Per volume of tissue, with free agent ``f``, bound ``b``, internalised ``i`` and target ``B``:
 
@@ -75,8 +75,8 @@ def saturable_binding(
     queries = np.union1d(frames.start, frames.end) if averaged else frames.middle
     if queries[-1] > knots[-1] * (1 + 1e-9):
         raise DataError("The input ends before the frames do", found=f"{knots[-1]:g} s", expected=f"{queries[-1]:g} s")
-    rows = [np.ascontiguousarray(np.atleast_1d(each), dtype=np.float64) for each in (k1, k2, on, target)]
-    state, occupancy = _march(knots, heights, queries, *rows, off, internalised, loss, averaged, tolerance)
+    a, b, c, d = (np.ascontiguousarray(np.atleast_1d(each), dtype=np.float64) for each in (k1, k2, on, target))
+    state, occupancy = _march(knots, heights, queries, a, b, c, d, off, internalised, loss, averaged, tolerance)
     if averaged:
         first, last = np.searchsorted(queries, frames.start), np.searchsorted(queries, frames.end)
         state = (state[:, last] - state[:, first]) / frames.duration[:, None]
@@ -85,10 +85,10 @@ def saturable_binding(
 
 @njit(cache=True, inline="always")
 def _rates(
-    f: float, b: float, i: float, c: float, k1: float, k2: float, on: float, target: float, off: float, kint: float, loss: float
+    y: Floats, c: float, k1: float, k2: float, on: float, target: float, off: float, kint: float, loss: float
 ) -> tuple[float, float, float, float]:
-    bind = on * f * (target - b) - off * b
-    return k1 * c - k2 * f - bind, bind - kint * b, kint * b - loss * i, k2 * f + loss * i
+    bind = on * y[0] * (target - y[1]) - off * y[1]
+    return k1 * c - k2 * y[0] - bind, bind - kint * y[1], kint * y[1] - loss * y[2], k2 * y[0] + loss * y[2]
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -143,9 +143,7 @@ def _march(
                         elif s == 3:
                             new[m] += 2.0 * stages[0, m] + stages[2, m]
                     c = c0 + (slope * h if s >= 2 else 0.0)
-                    rhs[0], rhs[1], rhs[2], rhs[3] = _rates(
-                        new[0], new[1], new[2], c, k1, k2, on, target, off, kint, loss
-                    )
+                    rhs[0], rhs[1], rhs[2], rhs[3] = _rates(new, c, k1, k2, on, target, off, kint, loss)
                     for m in range(4):
                         rhs[4 + m] = new[m]
                     if s == 0:

@@ -6,9 +6,10 @@ from importlib import import_module
 from typing import Any
 
 _PLACES = {
-    "curves": ("HostCurves", "default_times", "simulate_host"),
+    "curves": ("HostCurves", "LumpedTumour", "default_times", "simulate_host"),
     "parameters": ("AgentParameters", "Parameter", "agent_parameters", "sieving"),
     "rates": ("Affinity", "TissueRates", "TissueTruth", "tissue_rates", "tissue_truth"),
+    "microenvironment": ("rates_in",),
     "tissue": ("TissueCurves", "tissue_curves"),
 }
 _HOME = {name: module for module, names in _PLACES.items() for name in names}

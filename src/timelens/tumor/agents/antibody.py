@@ -1,10 +1,10 @@
 """Antibodies: the minimal physiological model of Cao, Balthasar and Jusko (2013, doi:10.1007/s10928-013-9332-2).
 
-Plasma, interstitial fluid of tight tissue (muscle, skin, fat, brain) and of leaky tissue (all others), and lymph, joined
-by convection: ``L_i (1 - sigma_i) C_plasma`` goes out, ``L_i (1 - sigma_L) C_i`` returns with the lymph, which flows
-back to plasma at ``L``. Antibody is broken down from plasma (their model A). Here the label of what was broken down
-stays in the organs that did it (residualising), is released slowly and settles in bone or leaves with faeces; and the
-four pools are shared out to organs: plasma by the organ's blood, interstitial antibody by its interstitial fluid.
+Plasma, interstitial fluid of tight tissue (muscle, skin, fat, brain) and of leaky tissue (all others), and lymph, are
+joined by convection: ``L_i (1 - sigma_i) C_plasma`` goes out, ``L_i (1 - sigma_L) C_i`` returns with the lymph, which
+flows back to plasma at ``L``. Antibody is broken down from plasma (their model A). Here the label of what was broken
+down stays in the organs that did it (residualising), is released slowly and settles in bone or leaves with faeces; and
+the four pools are shared out to organs: plasma by the organ's blood, interstitial antibody by its interstitial fluid.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class BodyModel:
     regions
         Region to pools and the share of each that lies in it; every pool is shared out exactly once.
     plasma
-        Pools and volumes (mL) whose mean is the concentration in plasma.
+        The pool whose amount over its volume (mL) is the concentration in arterial plasma.
     blood_per_plasma
         Concentration in whole blood relative to plasma.
     """
@@ -54,7 +54,7 @@ def circulation_body(host: Host, agent: AgentParameters) -> BodyModel:
     """The body for an agent that is dissolved or stays in blood."""
     ratio = (1 - host.haematocrit) + host.haematocrit * agent.get("blood_cells")
     pools = _pools(host)
-    _blood_flow(pools, host, ratio_volume=1.0)
+    _blood_flow(pools, host)
     for organ in host.organs:
         plasma = organ.blood_ml * ratio  # volume that, times the concentration in plasma, gives the amount
         blood, tissue, kept = _names(organ.name)
@@ -68,17 +68,16 @@ def circulation_body(host: Host, agent: AgentParameters) -> BodyModel:
         uptake += agent.get("liver_uptake") if organ.name == "liver" else 0.0
         pools.flow(blood, kept, uptake * organ.mass_g / _MIN / plasma)
         _release(pools, agent, kept)
-    liver, kidney, lung = host.organ("liver"), host.organ("kidney"), host.organ("lung")
+    kidney, lung = host.organ("kidney"), host.organ("lung")
     if agent.get("liver_uptake") > 0:
-        pools.flow(_names(liver.name)[2], "intestine contents", agent.get("bile") / _HOUR)
+        pools.flow(_names("liver")[2], "intestine contents", agent.get("bile") / _HOUR)
     filtered = agent.get("filtration") * host.filtration_ml_s / (kidney.blood_ml * ratio)
     retained = agent.get("kidney_retention")
     pools.flow(_names("kidney")[0], "tubules", filtered * (1 - retained))
     pools.flow(_names("kidney")[0], _names("kidney")[2], filtered * retained)
     exhaled = agent.get("exhalation", 0.0) * lung.mass_g / _MIN
     pools.flow(_names("lung")[0], "exhaled", exhaled / (lung.blood_ml * ratio))
-    volumes = {"arteries": host.arterial_ml * ratio, "veins": host.venous_ml * ratio}
-    return BodyModel(pools, "veins", _regions(host), volumes, ratio)
+    return BodyModel(pools, "veins", _regions(host), {"arteries": host.arterial_ml * ratio}, ratio)
 
 
 def cell_body(host: Host, agent: AgentParameters) -> BodyModel:
@@ -88,7 +87,7 @@ def cell_body(host: Host, agent: AgentParameters) -> BodyModel:
     passage removes; cells die at ``death``, their label stays where they lie.
     """
     pools = _pools(host)
-    _blood_flow(pools, host, ratio_volume=1.0)
+    _blood_flow(pools, host)
     special = {"lung": "lung", "liver": "liver", "spleen": "spleen", "bone marrow": "marrow"}
     for organ in host.organs:
         blood, tissue, kept = _names(organ.name)
@@ -104,9 +103,8 @@ def cell_body(host: Host, agent: AgentParameters) -> BodyModel:
         _release(pools, agent, tissue, agent.get("label_loss") / _DAY)
     for vessel in ("arteries", "veins"):
         pools.flow(vessel, _names("liver")[2], agent.get("death") / _DAY)
-    # Cells fill whole blood; what little there is in plasma counts as blood.
-    volumes = {"arteries": host.arterial_ml, "veins": host.venous_ml}
-    return BodyModel(pools, "veins", _regions(host), volumes, 1.0)
+    # Cells fill whole blood; "plasma" is blood here.
+    return BodyModel(pools, "veins", _regions(host), {"arteries": host.arterial_ml}, 1.0)
 
 
 def _names(organ: str) -> tuple[str, str, str]:
@@ -122,7 +120,7 @@ def _portal_flow(host: Host, organ: Organ) -> float:
     return sum(host.organ(each).flow_ml_s for each in PORTAL) if organ.name == "liver" else 0.0
 
 
-def _blood_flow(pools: Compartments, host: Host, *, ratio_volume: float) -> None:
+def _blood_flow(pools: Compartments, host: Host) -> None:
     output = host.cardiac_output_ml_s
     pools.flow("veins", "lung blood", output / host.venous_ml)
     pools.flow("lung blood", "arteries", output / host.organ("lung").blood_ml)
@@ -131,9 +129,8 @@ def _blood_flow(pools: Compartments, host: Host, *, ratio_volume: float) -> None
             continue
         pools.flow("arteries", f"{organ.name} blood", organ.flow_ml_s / host.arterial_ml)
         away = organ.flow_ml_s + _portal_flow(host, organ)
-        pools.flow(
-            f"{organ.name} blood", "liver blood" if organ.name in PORTAL else "veins", ratio_volume * away / organ.blood_ml
-        )
+        drains = "liver blood" if organ.name in PORTAL else "veins"
+        pools.flow(f"{organ.name} blood", drains, away / organ.blood_ml)
     pools.flow("tubules", "bladder", _TUBULE)
 
 

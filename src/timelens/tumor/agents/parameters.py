@@ -130,11 +130,11 @@ class AgentParameters:
 @lru_cache(maxsize=1)
 def _tables() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     folder = files("timelens.tumor.agents") / "data"
-    tables = []
-    for name in ("classes.csv", "own.csv"):
-        with (folder / name).open(encoding="utf-8", newline="") as file:
-            tables.append(list(csv.DictReader(file)))
-    return tables[0], tables[1]
+    classes, own = (
+        list(csv.DictReader((folder / name).read_text(encoding="utf-8").splitlines()))
+        for name in ("classes.csv", "own.csv")
+    )
+    return classes, own
 
 
 def sieving(mass_kda: float) -> float:

@@ -104,7 +104,7 @@ def tissue_rates(
     vessel: ArrayLike,
     target: ArrayLike = 0.0,
     trapping: ArrayLike = 0.0,
-    blood_per_plasma: float = 0.55,
+    blood_per_plasma: ArrayLike = 0.55,
 ) -> TissueRates:
     """Rate constants from what the tissue is and what the agent does.
 
@@ -148,7 +148,7 @@ def tissue_rates(
         )
     if affinity.k_on > 0 and trapped.any():
         raise UsageError("An agent binds or is trapped", field="trapping", expected="k_on = 0 beside trapping")
-    carried = flow * blood_per_plasma
+    carried = flow * np.asarray(blood_per_plasma, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         k1 = np.where(carried > 0, carried * -np.expm1(-leak / carried), 0.0)
         space = fluid + affinity.cell_space * np.maximum(_TISSUE_WATER - fluid, 0.0)

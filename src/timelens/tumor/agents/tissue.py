@@ -142,8 +142,8 @@ class _Table:
         self.first = float(np.log(self.offset))
         pieces = max(16, int(np.ceil((np.log(fastest * 1.001 + self.offset) - self.first) / _STEP)))
         self.step = _STEP
-        at = self.first + _STEP * np.arange(pieces + 1)
-        rate = np.maximum(np.exp(at) - self.offset, 0.0)
+        at = np.asarray(self.first + _STEP * np.arange(pieces + 1), dtype=np.float64)
+        rate = np.asarray(np.maximum(np.exp(at) - self.offset, 0.0), dtype=np.float64)
         plain = convolve_exponential(knots, height, rate, frames)
         self.plain = self._pieces(at, plain)
         # The input convolved with exp(-rate t) and exp(-loss t): a divided difference, near equal rates a derivative.
@@ -156,8 +156,7 @@ class _Table:
 
     @staticmethod
     def _pieces(at: Floats, values: Floats) -> Floats:
-        spline = CubicSpline(at, values, axis=1)
-        return np.ascontiguousarray(np.moveaxis(spline.c, 0, -1).swapaxes(0, 0))
+        return np.ascontiguousarray(np.moveaxis(CubicSpline(at, values, axis=1).c, 0, -1))
 
 
 @njit(cache=True, inline="always")

@@ -143,18 +143,12 @@ class Host:
 @lru_cache(maxsize=1)
 def _tables() -> tuple[dict[tuple[str, str, str], tuple[float, str]], dict[str, dict[str, str]]]:
     folder = files("timelens.tumor.host") / "data"
-    with (folder / "host.csv").open(encoding="utf-8", newline="") as file:
-        values = {
-            (row["species"], row["organ"], row["quantity"]): (float(row["value"]), row["unit"])
-            for row in csv.DictReader(file)
-        }
-    with (folder / "tissue.csv").open(encoding="utf-8", newline="") as file:
-        return values, {row["organ"]: row for row in csv.DictReader(file)}
-
-
-def tissue_row(organ: str) -> dict[str, str]:
-    """Capillaries, interstitial part, density and Hounsfield number of an organ, as the table has them."""
-    return _tables()[1][organ]
+    values = {
+        (row["species"], row["organ"], row["quantity"]): (float(row["value"]), row["unit"])
+        for row in csv.DictReader((folder / "host.csv").read_text(encoding="utf-8").splitlines())
+    }
+    tissue = csv.DictReader((folder / "tissue.csv").read_text(encoding="utf-8").splitlines())
+    return values, {row["organ"]: row for row in tissue}
 
 
 def reference_host(species: Species, *, weight_g: float | None = None) -> Host:
@@ -224,7 +218,7 @@ def reference_host(species: Species, *, weight_g: float | None = None) -> Host:
 
 
 def _organ(species: str, name: str, weight: float, total_blood: float, total_flow: float) -> Organ:
-    values, tissue = _tables()
+    values, _ = _tables()
     mass, unit = values[species, name, "mass"]
     grams = weight * mass / 100 if unit == "%" else mass * weight / values[species, "body", "mass"][0]
     blood, unit = values[species, name, "blood"]
