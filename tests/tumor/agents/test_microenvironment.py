@@ -16,7 +16,7 @@ def tumour():
     from timelens.tumor.architecture import INFLAMED
     from timelens.tumor.microenvironment import build
 
-    return build(INFLAMED, Geometry.from_spacing((28, 28, 28), (0.4, 0.4, 0.4), frame="tumour"), 3)
+    return build(INFLAMED, Geometry.from_spacing((32, 32, 32), (0.5, 0.5, 0.5), frame="tumour"), 3)
 
 
 def test_targets_become_k3(tumour) -> None:
