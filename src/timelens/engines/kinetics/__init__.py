@@ -10,8 +10,28 @@ from importlib import import_module
 from typing import Any
 
 _PLACES = {
+    "antibody": ("AntibodyPatlak", "subtract_baseline"),
+    "blood": ("DelayFit", "correct_dispersion", "disperse", "fit_delay"),
     "convolve": ("convolve_exponential", "convolve_with_slope", "frame_values"),
+    "fit": ("Fit",),
     "frames": ("Frames",),
+    "graphical": ("MA1", "MA2", "Logan", "MultilinearLogan", "Patlak"),
+    "input_models": (
+        "ParentFraction",
+        "exponentials",
+        "feng",
+        "fit_exponentials",
+        "fit_parent_fraction",
+        "sampled",
+        "scale_population",
+    ),
+    "inputs": ("InputFunction", "merge_samples", "reference_input"),
+    "reasons": ("Reason", "explain"),
+    "reference": ("SRTM", "SRTM2"),
+    "reference_linear": ("MRTM1", "MRTM2", "ReferenceLogan", "ReferencePatlak"),
+    "selection": ("Comparison", "compare", "find_t_star", "frame_weights"),
+    "spectral": ("SpectralAnalysis", "Spectrum"),
+    "tissue": ("InternalisingTwoTissue", "IrreversibleTwoTissue", "OneTissue", "TwoTissue"),
 }
 _HOME = {name: module for module, names in _PLACES.items() for name in names}
 

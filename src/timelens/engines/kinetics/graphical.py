@@ -1,4 +1,4 @@
-"""Plasma-input graphical and multilinear models: Patlak, Logan, multilinear Logan, MA1, MA2, antibody Patlak.
+"""Plasma-input graphical and multilinear models: Patlak, Logan, multilinear Logan, MA1, MA2.
 
 Patlak CS et al., J Cereb Blood Flow Metab 1983;3:1, doi:10.1038/jcbfm.1983.1; Logan J et al. 1990;10:740,
 doi:10.1038/jcbfm.1990.127; Ichise M et al. 2002;22:1271, doi:10.1097/01.WCB.0000038000.34930.4E (MA1, MA2).
@@ -20,7 +20,7 @@ from timelens.engines.kinetics.linear_kernels import DOUBLE, INTEGRAL, TISSUE
 from timelens.engines.kinetics.model import check_fraction, check_span
 from timelens.errors import DataError
 
-__all__ = ["MA1", "MA2", "AntibodyPatlak", "Logan", "MultilinearLogan", "Patlak", "PlasmaModel"]
+__all__ = ["MA1", "MA2", "Logan", "MultilinearLogan", "Patlak", "PlasmaModel"]
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -101,34 +101,6 @@ class Patlak(PlasmaModel):
 
     def _transform(self, coefficients: Array) -> dict[str, Array]:
         return {"k_i": coefficients[0], "v_0": coefficients[1]}
-
-
-class AntibodyPatlak(Patlak):
-    """Patlak over days for antibodies: k_i is irreversible uptake, v_0 the reversible part.
-
-    Tissue at two or more days, all from 24 h on by default (Jauw YWS et al., J Nucl Med 2019;60:1825,
-    doi:10.2967/jnumed.118.224568). Tissue and plasma follow one decay convention, best decay-corrected. The plasma's
-    first sample has to be early, for its integral from injection on is what the slope is measured against. Non-specific
-    uptake is taken off afterwards with :func:`subtract_baseline`.
-    """
-
-    name = "antibody_patlak"
-
-    #: The plasma before this time may be missing; after it the lost area would bias v_0.
-    LATEST_FIRST_SAMPLE = 3600.0
-    #: 24 h in seconds.
-    DAY = 86400.0
-
-    def __init__(self, frames: Frames, plasma: InputFunction, *, t_star: float = DAY) -> None:
-        if plasma.times[0] > self.LATEST_FIRST_SAMPLE:
-            raise DataError(
-                "The plasma curve starts too late for its integral from injection",
-                field="plasma",
-                found=f"first sample at {plasma.times[0] / 3600:.1f} h",
-                expected="a sample within the first hour",
-                mend="extend the curve to time zero with fit_exponentials, or add early samples",
-            )
-        super().__init__(frames, plasma, t_star=t_star)
 
 
 class Logan(PlasmaModel):

@@ -12,9 +12,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from timelens.engines.kinetics.frames import Frames
 from timelens.errors import DataError, UnitError, UsageError
 
-__all__ = ["InputFunction", "Kind", "merge_samples", "require_same_convention"]
+__all__ = ["InputFunction", "Kind", "merge_samples", "reference_input", "require_same_convention"]
 
 Floats = NDArray[np.float64]
 Kind = Literal["whole_blood", "plasma", "parent", "contrast", "reference"]
@@ -67,11 +68,14 @@ class InputFunction:
         return np.asarray(np.interp(where, self.times, self.values, left=0.0, right=np.nan))
 
     def shifted(self, delay: float) -> InputFunction:
-        """The input that arrives ``delay`` s later (earlier where negative). The last sample is held for that time."""
-        times, values = self.times + delay, self.values
-        if delay < 0:
-            times, values = np.append(times, self.times[-1]), np.append(values, values[-1])
-        return replace(self, times=times, values=values)
+        """The input ``delay`` s later (earlier where negative: its last sample is then held to the old end)."""
+        return replace(self, times=self.times + delay).held_until(float(self.times[-1]))
+
+    def held_until(self, time: float) -> InputFunction:
+        """The last sample held to ``time`` (s), where sampling stopped shortly before the scan did."""
+        if time <= self.times[-1]:
+            return self
+        return replace(self, times=np.append(self.times, time), values=np.append(self.values, self.values[-1]))
 
     def scaled(self, factor: float, *, unit: str | None = None) -> InputFunction:
         """All values times a positive factor, for a change of unit or a recovery correction."""
@@ -141,6 +145,26 @@ def merge_samples(first: InputFunction, second: InputFunction, *, switch: float 
         times=np.concatenate([first.times[early], second.times[late]]),
         values=np.concatenate([first.values[early], second.values[late]]),
     )
+
+
+def reference_input(frames: Frames, curve: ArrayLike, *, unit: str = "", decay_corrected: bool = True) -> InputFunction:
+    """A reference region's curve (frames,) as an input: linear through mid-frames from zero at time zero.
+
+    After the last mid-frame the last value is held to the end of the frame.
+    """
+    values = np.asarray(curve, dtype=np.float64)
+    if values.shape != (len(frames),):
+        raise DataError(
+            "The reference curve needs one value per frame",
+            field="reference",
+            found=f"shape {values.shape}",
+            expected=f"({len(frames)},)",
+        )
+    times = frames.middle
+    if times[0] > 0:
+        times, values = np.concatenate([[0.0], times]), np.concatenate([[0.0], values])
+    made = InputFunction(times, values, "reference", unit, decay_corrected)
+    return made.held_until(float(frames.end[-1]))
 
 
 def require_same_convention(first: InputFunction, second: InputFunction) -> None:

@@ -98,7 +98,8 @@ class LinearModel(ABC):
         data
             (frames, ...), in the unit of the input.
         weights
-            (frames,), of the points of the regression; 0 leaves a frame out, equal weights if not given.
+            (frames,), proportional to one over the variance of the tissue's frames, from which the weights of the
+            plot's points follow by error propagation; 0 leaves a frame out. None weights the plot's points equally.
 
         Raises
         ------
@@ -107,7 +108,7 @@ class LinearModel(ABC):
         """
         curves, shape = check_data(data, len(self.frames))
         weight = self._weight(weights, curves)
-        out, inverse, rss = self._regress(curves, weight)
+        out, inverse, rss = self._regress(curves, weight, weights is not None)
         used = int((weight > 0).sum())
         values, covariance = self._parameters(out, inverse, rss, used)
         errors = {name: np.sqrt(covariance[i, i]) for i, name in enumerate(values)}
@@ -163,7 +164,7 @@ class LinearModel(ABC):
             if self.shifts is not None and not self._tissue_terms:
                 self._map_fixed(block, weight, values[:, at], errors[:, at], rss[at])
             else:
-                out, inverse, part = self._regress(block, weight)
+                out, inverse, part = self._regress(block, weight, weights is not None)
                 rss[at] = part
                 found, variance = self._parameters(out, inverse, part, used, full=False)
                 for i, name in enumerate(names):
@@ -198,6 +199,8 @@ class LinearModel(ABC):
 
     def _weight(self, weights: ArrayLike | None, curves: Array) -> Floats:
         weight = check_weights(weights, curves, (-1,), len(self.frames))[:, 0] * self.late
+        if weights is None:
+            weight = weight * self.ordinate**2
         if int((weight > 0).sum()) <= len(self.terms):
             raise DataError(
                 "Too few frames with weight after t* for this model",
@@ -207,20 +210,20 @@ class LinearModel(ABC):
             )
         return np.asarray(weight)
 
-    def _regress(self, curves: Array, weight: Floats) -> tuple[Floats, Floats, Floats]:
+    def _regress(self, curves: Array, weight: Floats, weighted: bool) -> tuple[Floats, Floats, Floats]:
         count, size = curves.shape[1], len(self.terms)
         out, inverse, rss = np.empty((size, count)), np.empty((size, size, count)), np.empty(count)
         gaps, lengths = _steps(self.frames)
         regress(
-            curves, self.offset, self.share, gaps, lengths, self.known, weight * self.ordinate**2,
-            np.asarray(self.terms), self.target, self.divided, out, inverse, rss,
+            curves, self.offset, self.share, gaps, lengths, self.known, weight,
+            np.asarray(self.terms), self.target, (2 if weighted else 1) if self.divided else 0, out, inverse, rss,
         )  # fmt: skip
         return out, inverse, rss
 
     def _map_fixed(self, block: Array, weight: Floats, values: Array, errors: Array, rss: Array) -> None:
         keep = weight > 0
         design = self.known[list(self.terms)][:, keep].T / 1.0
-        w = weight[keep] * self.ordinate[keep] ** 2
+        w = weight[keep]
         normal = np.linalg.inv(design.T @ (w[:, None] * design))
         degrees = int(keep.sum()) - len(self.terms)
         first = int(np.argmax(keep))

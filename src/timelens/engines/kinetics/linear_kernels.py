@@ -116,15 +116,16 @@ def regress(
     weight: Floats,
     columns: NDArray[np.int64],
     target: int,
-    divided: bool,
+    divided: int,
     out: Floats,
     inverse: Floats,
     rss: Floats,
 ) -> None:  # pragma: no cover - compiled
     """Weighted regression whose regressors may be the tissue curve, its integral or double integral.
 
-    ``data`` (frames, n) becomes ``(data - offset) / share``; ``known`` (curves, frames). With ``divided`` every term is
-    divided by the tissue. Coefficients (p, n), inverse normal matrix (p, p, n), weighted residual sum (n,).
+    ``data`` (frames, n) becomes ``(data - offset) / share``; ``known`` (curves, frames). With ``divided`` 1 every term
+    is divided by the tissue, with 2 by its integral over the tissue: the same plot, its points weighted by propagation.
+    Coefficients (p, n), inverse normal matrix (p, p, n), weighted residual sum (n,).
     """
     frames, count = data.shape
     size = columns.size
@@ -146,9 +147,12 @@ def regress(
             w = weight[f]
             if w == 0.0:
                 continue
-            if divided:
+            if divided == 1:
                 for v in range(n):
                     one_over[v] = 1.0 / y[v]
+            elif divided == 2:
+                for v in range(n):
+                    one_over[v] = y[v] / at_single[v]
             for p in range(size + 1):
                 code = columns[p] if p < size else target
                 row = x[p]
@@ -162,7 +166,7 @@ def regress(
                     row[:n] = at_single[:n]
                 else:
                     row[:n] = at_double[:n]
-                if divided:
+                if divided > 0:
                     for v in range(n):
                         row[v] *= one_over[v]
             for p in range(size + 1):
