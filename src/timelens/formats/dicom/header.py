@@ -18,7 +18,7 @@ from timelens.errors import Problem
 from timelens.formats.dicom.codes import read_note
 from timelens.formats.dicom.safe import number, private, text, value
 from timelens.formats.dicom.times import moment, read_dt, read_tm
-from timelens.knowledge import dicom_codes
+from timelens.knowledge import agents, dicom_codes
 
 __all__ = ["acquisition_fields", "administration", "record"]
 
@@ -80,6 +80,11 @@ def record(dataset: Dataset, path: str | Path = "") -> dict[str, Any]:
 def _copy(dataset: Dataset, keywords: Sequence[str], path: str | Path) -> dict[str, Any]:
     values = {keyword: value(dataset, keyword, path) for keyword in keywords if keyword in dataset}
     return {keyword: _plain(v) for keyword, v in values.items() if v is not None}
+
+
+def _agent(words: str, meaning: str) -> str | None:
+    """The file's own words where they name an agent (some scanners write Solution), else those of its code."""
+    return words if words and agents.find(words) is not None else meaning or words or None
 
 
 def _nuclide(code: Dataset, path: str | Path) -> str | None:
@@ -157,9 +162,7 @@ def administration(dataset: Dataset, path: str | Path, first: datetime | None) -
             )
         )
     return {
-        "agent": (text(codes[0], "CodeMeaning", path) if codes else "")
-        or text(item, "Radiopharmaceutical", path)
-        or None,
+        "agent": _agent(text(item, "Radiopharmaceutical", path), text(codes[0], "CodeMeaning", path) if codes else ""),
         "radionuclide": _nuclide(nuclides[0], path) if nuclides else None,
         "half_life_s": half_life,
         "administered_activity_bq": number(item, "RadionuclideTotalDose", path) or None,

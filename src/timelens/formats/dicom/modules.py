@@ -20,7 +20,7 @@ from timelens.errors import DataError, MissingFieldError, UsageError
 from timelens.formats.dicom.codes import IMAGE_CLASSES, frame_uid, put_note, uid
 from timelens.formats.dicom.header import NOTED_NUMBERS, NOTED_TIMES
 from timelens.formats.dicom.times import da, dt, tm
-from timelens.knowledge import dicom_codes, nuclides
+from timelens.knowledge import agents, dicom_codes, nuclides
 from timelens.study.acquisition import Acquisition
 from timelens.study.image import Image
 
@@ -208,8 +208,14 @@ def _pet_part(dataset: Dataset, acquisition: Acquisition, image: Image, term: st
     item = Dataset()
     if acquisition.agent is not None:
         item.Radiopharmaceutical = acquisition.agent[:64]
+        record = agents.find(acquisition.agent)
+        coded = dicom_codes.agent_code(record.id) if record is not None else None
         item.RadiopharmaceuticalCodeSequence = Items(
-            [_code(_short(acquisition.agent), "99TIMELENS", acquisition.agent)]
+            [
+                _code(coded.value, coded.scheme, coded.meaning)
+                if coded is not None
+                else _code(_short(acquisition.agent), "99TIMELENS", acquisition.agent)
+            ]
         )
     if acquisition.radionuclide is not None:
         name = acquisition.radionuclide
