@@ -26,7 +26,7 @@ from timelens.study.region import Region
 __all__ = ["write_result"]
 
 #: What the name of a set of lesions says: whose they are, and in which frame.
-_SET = re.compile(r"lesions(?:_(?P<animal>.+?))?(?:_frame-(?P<frame>[0-9]+))?")
+_SET = re.compile(r"lesions(?:_(?!frame-[0-9]+$)(?P<animal>.+?))?(?:_frame-(?P<frame>[0-9]+))?")
 
 
 def write_result(
