@@ -254,3 +254,111 @@ def test_a_series_without_attenuation_correction_is_left_out_beside_a_corrected_
     entry = next(a for a in open_study(root).sessions[0].acquisitions if a["description"] == "PET AC")
     assert measured == {entry["id"]}
     assert ["(NAC) was left out" in p["message"] for p in result.problems] == [True]
+
+
+# -- what belongs to the study, and what does not ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """One patient, one visit."""
+    write(scan(body(A), patient=1, day=0), tmp_path / "scans", 1, 0)
+    return tmp_path / "scans"
+
+
+def test_results_in_the_folder_of_scans_are_no_scans(small: Path) -> None:
+    for _ in range(2):
+        result = run_study(small, small / "out")
+        assert [o.name for o in result.outcomes] == ["sub-001 ses-01"]
+    assert result.outcomes[0].status == "kept"
+    # Another folder of results beside it, and the same without its description yet, as a killed run leaves it.
+    assert [e.subject for e in open_study(small).sessions] == ["sub-001"]
+    assert open_study(small).not_used == ["out"]
+    (small / "out" / "dataset_description.json").unlink()
+    assert [e.subject for e in open_study(small, small / "out").sessions] == ["sub-001"]
+
+
+def test_the_derivatives_of_a_dataset_are_no_scans(small: Path) -> None:
+    shutil.copytree(small / "patient1", small / "derivatives" / "patient9")
+    assert any(f.startswith("derivatives/") for f in open_study(small).sessions[0].acquisitions[0]["files"])
+    (small / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0", "DatasetType": "raw"}')
+    found = open_study(small)
+    assert "derivatives" in found.not_used
+    assert found.sessions[0].acquisitions[0]["folder"] == "patient1/day00/pet"
+
+
+def test_results_never_replace_what_is_not_theirs(small: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="one folder"):
+        run_study(small, small)
+    foreign = tmp_path / "out" / "sub-001" / "ses-01" / "pet"
+    foreign.mkdir(parents=True)
+    (foreign / "raw.dcm").write_text("precious")
+    with pytest.raises(UsageError, match="holds something else"):
+        run_study(small, tmp_path / "out")
+    assert (foreign / "raw.dcm").read_text() == "precious"
+
+
+def test_a_second_run_into_one_folder_is_refused(small: Path, tmp_path: Path) -> None:
+    def second(*_: object) -> None:
+        with pytest.raises(UsageError, match="Another run is writing"):
+            run_study(small, tmp_path / "out")
+
+    result = run_study(small, tmp_path / "out", progress=second)
+    assert [o.status for o in result.outcomes] == ["done"]
+    assert not list((tmp_path / "out").glob(".timelens*"))
+
+
+def test_a_change_that_was_broken_off_is_put_back(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_study(small, out)
+    (out / "sub-001" / "ses-01").rename(out / "sub-001" / ".ses-01.before")
+    assert [o.status for o in run_study(small, out).outcomes] == ["kept"]
+    assert [p.name for p in (out / "sub-001").iterdir() if p.is_dir()] == ["ses-01"]
+
+
+def test_problems_of_the_scan_come_back_from_the_inventory(small: Path, tmp_path: Path) -> None:
+    (small / "stray.dcm").write_bytes(next(small.rglob("*.dcm")).read_bytes()[:300])
+    direct = run_study(small, tmp_path / "direct")
+    told = [p for p in direct.problems if p["file"] == "stray.dcm"]
+    assert len(told) == 1
+    again = run_study(tmp_path / "direct" / "study.yaml", tmp_path / "again")
+    assert [p for p in again.problems if p["file"] == "stray.dcm"] == told
+    assert not again.complete
+    text = (tmp_path / "direct" / "study.yaml").read_text()
+    (tmp_path / "direct" / "study.yaml").write_text(text.replace("severity: error", "severity: grave"))
+    with pytest.raises(DataError, match="is no problem"):
+        open_study(tmp_path / "direct" / "study.yaml")
+
+
+def test_aliases_stay_when_a_new_patient_comes_first(small: Path, tmp_path: Path) -> None:
+    out, key = tmp_path / "out", tmp_path / "out" / "private" / "subjects.json"
+    first = run_study(small, out)
+    write(scan(body(A), patient=0, day=0), small, 0, 0)
+    later = run_study(small, out)
+    assert [(o.name, o.status) for o in later.outcomes] == [("sub-001 ses-01", "kept"), ("sub-002 ses-01", "done")]
+    assert json.loads(key.read_text()) == {"sub-001": "SECRET-1", "sub-002": "SECRET-0"}
+    assert [m for m in later.measurements if m.subject == "sub-001"] == first.measurements
+    # Who has left keeps the number, so that nobody else gets it.
+    shutil.rmtree(small / "patient1")
+    write(scan(body(A), patient=3, day=0), small, 3, 0)
+    assert [e.subject for e in open_study(small, out).sessions] == ["sub-002", "sub-003"]
+    assert [e.subject for e in open_study(small).sessions] == ["sub-001", "sub-002"]
+    key.write_text("[")
+    with pytest.raises(DataError, match="list of aliases cannot be read"):
+        open_study(small, out)
+
+
+def test_files_without_a_patient_are_known_by_their_place(tmp_path: Path) -> None:
+    from timelens.study import Geometry, Image
+
+    image = Image(body(A).astype("float32"), unit="g/mL", geometry=Geometry.from_spacing((24, 30, 32), (4, 4, 4)))
+    for mouse in ("b", "c"):
+        (tmp_path / "scans" / mouse).mkdir(parents=True)
+        nifti.write(image, tmp_path / "scans" / mouse / "pet.nii.gz")
+    out = tmp_path / "out"
+    run_study(tmp_path / "scans", out)
+    shutil.copytree(tmp_path / "scans" / "c", tmp_path / "scans" / "a")
+    entries = open_study(tmp_path / "scans", out).sessions
+    assert [(e.subject, e.acquisitions[0]["files"][0][0]) for e in entries] == [
+        ("sub-001", "b"), ("sub-002", "c"), ("sub-003", "a"),
+    ]  # fmt: skip

@@ -28,9 +28,11 @@ def test_the_new_state_takes_the_place_of_the_old(tmp_path: Path) -> None:
 
 def test_an_error_leaves_the_old_state(tmp_path: Path) -> None:
     fill(tmp_path / "x", "old")
-    with pytest.raises(ValueError, match="broken"), appearing_folder(tmp_path / "x", tmp_path / ".work") as draft:
-        (draft / "a").write_text("new")
-        raise ValueError("broken")
+    with (
+        pytest.raises(FileNotFoundError, match="absent"),
+        appearing_folder(tmp_path / "x", tmp_path / ".work") as draft,
+    ):
+        (draft / "absent" / "a").write_text("new")
     assert (tmp_path / "x" / "a").read_text() == "old"
 
 
