@@ -248,6 +248,21 @@ def test_rows_that_say_the_same_are_refused(store: Store):
     assert store.runs() == []
 
 
+def test_rows_may_be_added_to_a_run_later(store: Store):
+    run = a_run()
+    store.add_run(run, [a_value()])
+    more = [a_value(6.5, region="lesion-2"), a_value(4.5, region="lesion-3")]
+    added = store.add_rows(run.id, more)
+    assert [m.run for m in added] == [run.id] * 2
+    assert store.add_rows(run.id, more) == added
+    assert [m.value for m in store.current()] == [8.5, 6.5, 4.5]
+    assert store.add_rows(run.id, []) == []
+    with pytest.raises(DataError, match="no such run"):
+        store.add_rows("absent", more)
+    with pytest.raises(DataError, match="one by one"):
+        store.add_rows(run.id, [replace(more[0], supersedes=added[0].id)])
+
+
 def test_rows_are_chosen_by_columns(store: Store):
     rows = [a_value(), a_value(2.0, "lesion-2"), Measurement("mtv", 4.0, "mL", region="lesion-1", subject="sub-002")]
     store.add_run(a_run(), rows)
