@@ -9,7 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _WHERE = {
+    "CurvePanel": "curves",
     "TrendPoint": "trend",
+    "curves_figure": "curves",
     "histogram_figure": "histogram",
     "mip_figure": "volume",
     "png_bytes": "canvas",
@@ -25,6 +27,8 @@ __all__ = sorted(_WHERE)
 if TYPE_CHECKING:
     from timelens.figures.canvas import png_bytes as png_bytes
     from timelens.figures.canvas import write_png as write_png
+    from timelens.figures.curves import CurvePanel as CurvePanel
+    from timelens.figures.curves import curves_figure as curves_figure
     from timelens.figures.histogram import histogram_figure as histogram_figure
     from timelens.figures.palette import region_colour as region_colour
     from timelens.figures.text import unit_text as unit_text

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import timelens.tumor.agents.parameters as module
+from timelens.engines.kinetics.frames import Frames
 from timelens.errors import DataError, UsageError
 from timelens.knowledge import agents
 from timelens.tumor.agents import (
@@ -24,7 +25,6 @@ from timelens.tumor.agents import (
 )
 from timelens.tumor.agents.parameters import _CLASSES
 from timelens.tumor.host import reference_host
-from timelens.engines.kinetics.frames import Frames
 
 HOUR, DAY = 3600.0, 86400.0
 HOSTS = {species: reference_host(species) for species in ("mouse", "human")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,7 +37,7 @@ def exact(k1, k2, k3, a: Affinity, times, plasma, at) -> np.ndarray:
     m[3, :3] = 1
     m[4, 5] = 1
     state, out, marks = np.zeros(6), {}, np.union1d(times, at)
-    for start, end in zip(marks[:-1], marks[1:], strict=True):
+    for start, end in pairwise(marks):
         slope = (np.interp(end, times, plasma) - np.interp(start, times, plasma)) / (end - start)
         state[4], state[5] = np.interp(start, times, plasma), slope
         state = expm(m * (end - start)) @ state
@@ -118,7 +120,9 @@ def test_what_entered_is_there_or_has_left(k1: float, k2: float, k3: float, off:
     entered = k1 * np.trapezoid(PLASMA, TIMES)
     free = float(whole.total[0, 0]) - float(whole.bound[0, 0])
     left = k2 * free * end
-    assert float(last.total[0, 0]) + left == pytest.approx(entered, rel=2e-4 if k3 > 30 * off else 1e-5, abs=1e-6 * entered)
+    assert float(last.total[0, 0]) + left == pytest.approx(
+        entered, rel=2e-4 if k3 > 30 * off else 1e-5, abs=1e-6 * entered
+    )
 
 
 def test_occupancy_and_saturation() -> None:

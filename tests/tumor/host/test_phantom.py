@@ -78,7 +78,13 @@ def test_painted_activity_is_that_of_the_curves(mouse, agent: str) -> None:
     curves = simulate_host(mouse.host, agent, [0.0, 3600.0, 86400.0])
     scene = curves_of(curves, mouse.regions)
     shapes = [
-        Shape(p.shape.name, p.shape.centre, p.shape.semi_axes, float(scene[p.shape.name].suv[1]), cylinder=p.shape.cylinder)
+        Shape(
+            p.shape.name,
+            p.shape.centre,
+            p.shape.semi_axes,
+            float(scene[p.shape.name].suv[1]),
+            cylinder=p.shape.cylinder,
+        )
         for p in mouse.parts
     ]
     grid = mouse.grid(0.6)

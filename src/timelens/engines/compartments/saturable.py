@@ -55,7 +55,7 @@ def saturable_binding(
     off, internalised, loss
         1/s.
     tolerance
-        Relative error per step, and relative to the target as absolute error.
+        Error per step, relative to each amount and to a hundredth of what the tissue holds.
 
     Returns
     -------
@@ -169,8 +169,9 @@ def _march(
                 error = 0.0
                 for m in range(8):
                     new[m] = y[m] + 2.0 * stages[0, m] + stages[2, m] + stages[3, m]
+                held = new[0] + new[1] + new[2]
                 for m in range(3):
-                    scale = tolerance * (max(abs(new[m]), abs(y[m])) + 1e-3 * target + 1e-300)
+                    scale = tolerance * (max(abs(new[m]), abs(y[m])) + 1e-2 * abs(held) + 1e-300)
                     error = max(error, abs(stages[3, m]) / scale)
                 grow = 5.0 if error == 0.0 else min(5.0, max(0.2, 0.9 * error ** (-1.0 / 3.0)))
                 if error <= 1.0 or h < 1e-9 * (1.0 + t):
