@@ -11,6 +11,8 @@ _WHOLE = {
     "1": "",
     "[hnsf'U]": "HU",
     "Cel": "°C",
+    "mm[Hg]": "mmHg",
+    "[pH]": "pH",
     "mL/(100.g)": "mL/100 g",
     "mL/min/(100.g)": "mL/min/100 g",
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -44,6 +45,8 @@ class Leaf:
     tls
         Cells per mm3 in tertiary lymphoid structures, where the tumour has any (at most nine tenths of all cells of the
         type are there).
+    zone
+        Which part of them: ``follicle`` in the middle, ``t zone`` around it, or ``all``.
     vessels
         Power of the local vessel density.
     effector
@@ -57,6 +60,7 @@ class Leaf:
     core: float = 0.0
     host: float = 0.1
     tls: float = 0.0
+    zone: Literal["follicle", "t zone", "all"] = "all"
     vessels: float = 0.0
     effector: bool = False
 
@@ -73,7 +77,7 @@ class Leaf:
 
 def _effector(name: str, volume_pl: float, **changes: float) -> Leaf:
     known = {"nest": 1.0, "margin": 1.5, "core": 1.0, "host": 0.05, "vessels": 0.5} | changes
-    return Leaf(name, volume_pl, effector=True, **known)
+    return Leaf(name, volume_pl, effector=True, zone="t zone", **known)
 
 
 #: All leaves by id. Tumour cells take the room that the others leave.
@@ -84,15 +88,15 @@ LEAVES = MappingProxyType(
             Leaf("tumour-cell", 2.0, host=0.0),
             _effector("cd8-t-cell", 0.2),
             _effector("exhausted-cd8-t-cell", 0.2, margin=0.3, core=0.3, host=0.0),
-            _effector("cd4-t-cell", 0.2, nest=0.5, tls=3e5),
+            _effector("cd4-t-cell", 0.2, nest=0.5, tls=4e5),
             _effector("th1", 0.2, nest=0.6, tls=5e4),
-            Leaf("treg", 0.2, nest=0.5, margin=0.8, core=0.5, tls=3e4, vessels=0.5),
+            Leaf("treg", 0.2, nest=0.5, margin=0.8, core=0.5, tls=4e4, zone="t zone", vessels=0.5),
             _effector("memory-t-cell", 0.2, nest=0.5, tls=1e5),
             _effector("nkt-cell", 0.25),
             _effector("nk-cell", 0.25, nest=0.3),
             _effector("car-t-cell", 0.25, host=0.02, margin=2.0, core=2.0, vessels=1.0),
             _effector("car-nk-cell", 0.3, host=0.02, margin=2.0, core=2.5, vessels=1.0),
-            Leaf("b-cell", 0.2, nest=0.05, margin=1.0, core=1.0, tls=8e5),
+            Leaf("b-cell", 0.2, nest=0.05, margin=1.0, core=1.0, tls=1e6, zone="follicle"),
             Leaf("plasma-cell", 0.6, nest=0.05, margin=0.5, core=0.8, tls=5e4),
             Leaf("dendritic-cell", 1.0, nest=0.2, margin=1.0, core=0.8, tls=3e4),
             Leaf("m1-macrophage", 2.0, nest=0.7, margin=1.0, core=1.0),

@@ -173,10 +173,10 @@ class Course:
     Attributes
     ----------
     days
-        When, ascending, first and last day of the course included.
+        When, ascending, first and last day of the course included. A day on which something happens stands twice:
+        before and after it.
     states
-        Shape (days, populations), in the order of :data:`POPULATIONS`. On the day of radiotherapy or of an infusion:
-        after it.
+        Shape (days, populations), in the order of :data:`POPULATIONS`.
     kinetics, treatments
         What made it.
     """
@@ -187,7 +187,7 @@ class Course:
     treatments: tuple[Treatment, ...] = ()
 
     def population(self, name: str, day: ArrayLike | None = None) -> Array:
-        """Cells of one population, on all days of the course or on given ones (linear in between).
+        """Cells of one population, on all days of the course or on given ones (linear in between; after events).
 
         Raises
         ------
@@ -284,21 +284,23 @@ def simulate(
         for each in ordered:
             if each.day == first:
                 state = _at_once(state, each, kinetics)
-        inside = grid[(grid > first) & (grid < last)]
-        found_days.append(np.array([first]))
-        found_states.append(state[None])
+        if last > first or any(each.day == first for each in ordered):
+            found_days.append(np.array([first]))
+            found_states.append(state[None])
         if last == first:
             continue
+        # The last day of a stretch is kept as it was before what happens on it: nothing is smeared over an event.
+        times = np.append(grid[(grid > first) & (grid < last)], last)
         drugs = [each for each in ordered if each.day <= first]
         solved = solve_ivp(
-            _rates, (first, last), state, t_eval=[*inside, last], method="LSODA", rtol=1e-8, atol=1e-3 * _unit(start),
+            _rates, (first, last), state, t_eval=times, method="LSODA", rtol=1e-8, atol=1e-3 * _unit(start),
             args=(kinetics, drugs),
         )  # fmt: skip
         if not solved.success or not np.isfinite(solved.y).all():
             raise DataError("The course could not be computed", field="kinetics", found=solved.message)
         states = np.maximum(solved.y.T, 0.0)
-        found_days.append(inside)
-        found_states.append(states[:-1])
+        found_days.append(times)
+        found_states.append(states)
         state = states[-1]
     return Course(np.concatenate(found_days), np.concatenate(found_states), kinetics, ordered)
 

@@ -31,6 +31,8 @@ _SURFACE = 0.7
 _SEPTUM = 0.12
 #: Depth of lymphoid structures below the surface, relative to their radius.
 _TLS_DEPTH = 1.2
+#: Radius of the follicle relative to the structure.
+_FOLLICLE = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +49,8 @@ class Layout:
         Part of the tumour that is necrotic.
     stroma
         Part of the living tumour that is stroma; the rest is nests.
-    tls
-        Tertiary lymphoid structures.
+    tls, follicle
+        Tertiary lymphoid structures, and the B-cell follicle in the middle of each.
     noise
         Normal noise for vessels.
     """
@@ -58,6 +60,7 @@ class Layout:
     necrosis: Field
     stroma: Field
     tls: Field
+    follicle: Field
     noise: Field
 
     @property
@@ -109,9 +112,9 @@ def lay_out(
     stroma = expit((wide - np.abs(septa) / np.float32(np.sqrt(1.25))) / np.float32(_SEPTUM))
     if a.stroma_fraction == 0:
         stroma = np.zeros_like(stroma)
-    tls = _lymphoid(a, depth, axes, seed)
+    tls, follicle = _lymphoid(a, depth, axes, seed)
     vessels = _noise(seed, "vessels", axes, 1.5 * a.nest_mm)
-    return Layout(depth, tumour, necrosis, stroma, tls, vessels)
+    return Layout(depth, tumour, necrosis, stroma, tls, follicle, vessels)
 
 
 def _noise(seed: int, purpose: str, axes: Axes, length: float) -> Field:
@@ -166,7 +169,7 @@ def _necrosis(a: Architecture, depth: Field, noise: Field, tumour: Field) -> Fie
     """The deepest part, warped, of the volume that the parameter says."""
     if a.necrotic_fraction == 0:
         return np.zeros_like(depth)
-    level = depth / np.float32(a.radius_mm) + np.float32(0.15) * noise
+    level = depth / np.float32(a.radius_mm) + np.float32(0.2) * noise
     edge = np.float32(0.03)
     wanted = a.necrotic_fraction * float(tumour.sum(dtype=np.float64))
 
@@ -174,14 +177,17 @@ def _necrosis(a: Architecture, depth: Field, noise: Field, tumour: Field) -> Fie
         return float((tumour * expit((level - np.float32(threshold)) / edge)).sum(dtype=np.float64) - wanted)
 
     low, high = float(level.min()) - 1, float(level.max()) + 1
-    if a.necrotic_fraction == 1:
+    # Shares near 0 or 1, which a blurred edge cannot give.
+    if excess(high) >= 0:
+        return np.zeros_like(depth)
+    if excess(low) <= 0:
         return np.ones_like(depth)
     return np.asarray(expit((level - np.float32(brentq(excess, low, high, xtol=1e-5))) / edge))
 
 
-def _lymphoid(a: Architecture, depth: Field, axes: Axes, seed: int) -> Field:
-    """Round structures at the margin, in random directions."""
-    result = np.zeros_like(depth)
+def _lymphoid(a: Architecture, depth: Field, axes: Axes, seed: int) -> tuple[Field, Field]:
+    """Round structures at the margin, in random directions, and their follicles."""
+    result, follicle = np.zeros_like(depth), np.zeros_like(depth)
     rng = stream(seed, "lymphoid structures")
     wanted = _TLS_DEPTH * a.tls_radius_mm
     steps = np.linspace(0, 2.5 * a.radius_mm, 2000)
@@ -201,6 +207,7 @@ def _lymphoid(a: Architecture, depth: Field, axes: Axes, seed: int) -> Field:
         centre = points[np.flatnonzero(along > wanted)[-1]]
         z, y, x = ((c - m).astype(np.float32) for c, m in zip(axes, centre, strict=True))
         distance = np.sqrt(z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2)
-        radius = np.float32(a.tls_radius_mm)
-        np.maximum(result, expit((radius - distance) / (np.float32(0.08) * radius)), out=result)
-    return result
+        for field, part in ((result, 1.0), (follicle, _FOLLICLE)):
+            radius = np.float32(part * a.tls_radius_mm)
+            np.maximum(field, expit((radius - distance) / (np.float32(0.08) * radius)), out=field)
+    return result, follicle

@@ -6,9 +6,9 @@ Conventions
   the columns and rows of the plane from the outer edge of its first voxel.
 - A cell counts if its centre lies in the section (``centres``), or if any of it does (``profiles``: what a microscope
   sees), for which the section is thicker by the cell's diameter (Abercrombie 1946, doi:10.1002/ar.1090940210).
-- Numbers are Poisson with the mean that the density says, voxel by voxel; within a voxel cells lie at random, but keep
-  a distance where there is room (simple sequential inhibition with the best of several proposals). Crowding never
-  changes a number.
+- Numbers are Poisson with the mean that the density says, voxel by voxel. Within a voxel the density of a leaf leans
+  towards that of its neighbours (linear, with the voxel's mean), and cells keep a distance where there is room (simple
+  sequential inhibition with the best of several proposals). Neither ever changes a number.
 """
 
 from __future__ import annotations
@@ -149,9 +149,9 @@ def sample_cells(tumour: Microenvironment, section: Section, rng: np.random.Gene
     columns = plane.columns.stop - plane.columns.start
     rows = plane.rows.stop - plane.rows.start
     v_edge, u_edge = plane.edges
-    u, v = _place(
-        voxel, columns, rows, u_edge, v_edge, section.distance_mm, rng.random((total, _PROPOSALS, 2), np.float32)
-    )
+    proposals = rng.random((total, _PROPOSALS, 2), np.float32)
+    leans = _leans(means.reshape(rows, columns, -1))
+    u, v = _place(voxel, leaf, columns, rows, u_edge, v_edge, section.distance_mm, proposals, *leans)
     names = list(tumour.cells)
     diameters = np.array([LEAVES[name].diameter_mm for name in names])
     depths = np.array([section.depth_mm(name) for name in names])
@@ -195,8 +195,28 @@ def _plane(tumour: Microenvironment, section: Section) -> _Plane:
     return _Plane(axis, index, cut_v, cut_u, edges)
 
 
+def _leans(means: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Slopes of the density across each voxel relative to its mean, along rows and columns; so that it is positive."""
+    found = []
+    for axis in (0, 1):
+        padded = np.pad(means, [(1, 1) if a == axis else (0, 0) for a in range(3)], mode="edge")
+        n = means.shape[axis]
+        difference = (padded.take(range(2, n + 2), axis) - padded.take(range(n), axis)) / 2
+        lean = np.divide(difference, means, out=np.zeros_like(means), where=means > 0)
+        found.append(np.clip(lean, -2.0, 2.0))
+    return found[0], found[1]
+
+
 @njit(cache=True)
-def _place(voxel, columns, rows, u_edge, v_edge, distance, proposals):  # type: ignore[no-untyped-def]
+def _leaning(p, lean):  # type: ignore[no-untyped-def]
+    """The place in 0 to 1 below which a part ``p`` of a density ``1 + lean (t - 1/2)`` lies."""
+    a = 1.0 - lean / 2
+    low = a + np.sqrt(a * a + 2 * lean * p)
+    return min(2 * p / low, 1.0) if low > 0 else 0.0
+
+
+@njit(cache=True)
+def _place(voxel, leaf, columns, rows, u_edge, v_edge, distance, proposals, lean_v, lean_u):  # type: ignore[no-untyped-def]
     """Coordinates of cells in the order of their voxels: the first proposal with room, else the roomiest."""
     total = voxel.size
     u = np.empty(total)
@@ -214,8 +234,8 @@ def _place(voxel, columns, rows, u_edge, v_edge, distance, proposals):  # type: 
         row, column = voxel[i] // columns, voxel[i] % columns
         best, best_u, best_v = -1.0, 0.0, 0.0
         for k in range(proposals.shape[1]):
-            x = (column + proposals[i, k, 0]) * u_edge
-            y = (row + proposals[i, k, 1]) * v_edge
+            x = (column + _leaning(proposals[i, k, 0], lean_u[row, column, leaf[i]])) * u_edge
+            y = (row + _leaning(proposals[i, k, 1], lean_v[row, column, leaf[i]])) * v_edge
             nearest = distance * distance
             if distance > 0:
                 for b in range(max(0, int(y / side) - 1), min(down, int(y / side) + 2)):

@@ -200,10 +200,12 @@ def _placed(
         weight *= near_vessels
     voxels = int(inside.sum())
     total = float(weight[inside].sum(dtype=np.float64)) / voxels
-    in_tls = float(layout.tls[inside].sum(dtype=np.float64)) / voxels if each.tls and a.tls_count else 0.0
+    zones = {"all": layout.tls, "follicle": layout.follicle, "t zone": layout.tls - layout.follicle}
+    zone = zones[each.zone]
+    in_tls = float(zone[inside].sum(dtype=np.float64)) / voxels if each.tls and a.tls_count else 0.0
     share = min(_MOST_IN_TLS, each.tls * in_tls / mean)
     if total > 0:
         weight *= np.float32((1 - share) * mean / total)
     if share:
-        weight += np.float32(share * mean / in_tls) * layout.tls
+        weight += np.float32(share * mean / in_tls) * zone
     return weight
