@@ -142,8 +142,8 @@ def sieving(mass_kda: float) -> float:
 
     Examples
     --------
-    >>> sieving(1.0), round(sieving(50.0), 3), sieving(150.0)
-    (1.0, 0.048, 0.0005)
+    >>> sieving(1.0), round(sieving(50.0), 3), round(sieving(150.0), 4)
+    (1.0, 0.044, 0.0005)
     """
     mass, share = np.array(_SIEVING).T
     return float(np.exp(np.interp(np.log(mass_kda), np.log(mass), np.log(share))))
