@@ -90,7 +90,7 @@ def run(
 
     options = _options(rule, threshold, fraction, seed, fwhm)
     if dry_run:
-        _end(not show.plan(plan_study(open_study(source), out, options), as_json=as_json))
+        _end(not show.plan(plan_study(open_study(source, out), out, options), as_json=as_json))
         return
     with show.progress() as progress:
         result = run_study(source, out, options=options, jobs=jobs, dask=dask, ledger=ledger, progress=progress)

@@ -1,6 +1,7 @@
 """One session is one task: inputs, parameters and version in, a complete folder out. Running it again changes nothing.
 
-The folder appears by a rename when all of it is there, so a run that is killed leaves either the old state or the new.
+The folder appears by a rename when all of it is there. A run that is killed between putting the old state aside and the
+new one in its place leaves both; the next run puts the old one back first (:mod:`timelens.run.files`).
 A session whose inputs, parameters and version are those of its folder is not computed again.
 """
 
