@@ -1,7 +1,7 @@
 """Antibodies over days: Patlak with late images, and the non-specific uptake that every tissue shows.
 
 Jauw YWS et al., J Nucl Med 2019;60:1825, doi:10.2967/jnumed.118.224568 (baseline uptake of tissues without the target);
-Wijngaarden JE et al., EJNMMI Res 2022;12:53, doi:10.1186/s13550-022-00927-6 (what few late scans can tell).
+EJNMMI Res 2022, doi:10.1186/s13550-022-00927-6 (what few late scans can tell: Patlak underestimates k_i).
 """
 
 from __future__ import annotations

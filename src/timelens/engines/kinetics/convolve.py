@@ -138,7 +138,7 @@ def _check(times: ArrayLike, values: ArrayLike, frames: Frames) -> tuple[Floats,
     return knots, heights
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, inline="always", error_model="numpy")
 def _coefficients(x: float) -> tuple[float, float, float, float, float, float, float]:
     """e^-x, phi_1, phi_2, phi_3 and the derivatives of the last three."""
     p0 = math.exp(-x)
@@ -162,7 +162,7 @@ def _coefficients(x: float) -> tuple[float, float, float, float, float, float, f
     return p0, p1, p2, p3, d1, d2, -(d2 + p3) / x
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _walk(
     knots: Floats, heights: Floats, rates: Floats, queries: Floats, integrated: bool, derivative: bool
 ) -> tuple[Floats, Floats]:

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 #: A main parameter is called imprecise when its standard error exceeds this part of it.
 IMPRECISE_ABOVE = 0.5
 _DOUBTFUL = FATAL | Reason.SINGULAR | Reason.RATE_AT_BOUND | Reason.IMPRECISE | Reason.NOT_PHYSICAL
-_DOUBTFUL |= Reason.NOT_CONVERGED
+_DOUBTFUL |= Reason.NOT_CONVERGED | Reason.COMPARTMENT_AT_ZERO
 
 Profile = Callable[[str, float, int], tuple[float, float]]
 

@@ -1,7 +1,7 @@
 """Curves that describe an input: bolus models, parent fraction, plasma-to-blood ratio, population scaling.
 
 Feng D, Huang SC, Wang X, Int J Biomed Comput 1993;32:95, doi:10.1016/0020-7101(93)90049-C (bolus of FDG). Parent
-fractions as compared by Tonietto M et al., J Cereb Blood Flow Metab 2016;36:2040, doi:10.1177/0271678X16659304.
+fractions as compared by Tonietto M et al., J Cereb Blood Flow Metab 2016;36:326, doi:10.1177/0271678X15610585.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ TISSUE, INTEGRAL, DOUBLE = -1, -2, -3
 BLOCK = 256
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
 def solve_fixed(
     data: Array,
     offset: Floats,
@@ -81,7 +81,7 @@ def solve_fixed(
                 to_error[v] = factor * total[v]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
 def _integrate(
     y: Floats,
     before: Floats,
@@ -105,7 +105,7 @@ def _integrate(
         before[v] = high
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
 def regress(
     data: Array,
     offset: Floats,
@@ -178,7 +178,7 @@ def regress(
             _finish(gram, v, size, factor, mean, out, inverse, rss, start + v)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _finish(
     gram: Floats, v: int, size: int, factor: Floats, mean: Floats, out: Floats, inverse: Floats, rss: Floats, at: int
 ) -> None:  # pragma: no cover - compiled

@@ -248,7 +248,8 @@ class SeparableModel(ABC):
             bad = ~np.isfinite(value) & ((reason & int(FATAL)) == 0)
             reason[bad] |= int(Reason.NOT_PHYSICAL)
             value[~np.isfinite(value)] = np.nan
-            errors[name][np.isnan(value)] = np.nan
+            # What a coefficient of zero holds fixed has no error of its own, not one of zero.
+            errors[name][np.isnan(value) | (errors[name] == 0)] = np.nan
         with np.errstate(invalid="ignore"):
             loose = ~(errors[self.main] <= IMPRECISE_ABOVE * np.abs(values[self.main]))
         reason[loose & ((reason & int(FATAL)) == 0)] |= int(Reason.IMPRECISE)

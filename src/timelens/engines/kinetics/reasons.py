@@ -20,6 +20,7 @@ class Reason(IntFlag):
     IMPRECISE = 128
     NOT_PHYSICAL = 256
     NOT_SELECTED = 512
+    COMPARTMENT_AT_ZERO = 1024
 
 
 #: With one of these nothing was fitted and every value is NaN.
@@ -31,7 +32,8 @@ _TEXT = {
     Reason.NO_SIGNAL: "the curve is zero throughout: nothing was fitted",
     Reason.SINGULAR: "the data do not tell the parameters apart: standard errors are missing",
     Reason.RATE_AT_BOUND: "a rate lies on the edge of the searched range: it is not determined by the data",
-    Reason.COEFFICIENT_AT_ZERO: "a compartment or the blood volume is zero: a simpler model fits as well",
+    Reason.COEFFICIENT_AT_ZERO: "blood volume or trapping is zero: the model without it fits as well",
+    Reason.COMPARTMENT_AT_ZERO: "a compartment is empty: its rate is not determined, a simpler model fits as well",
     Reason.NOT_CONVERGED: "the iteration stopped before it settled",
     Reason.IMPRECISE: "the main parameter's standard error exceeds half its value",
     Reason.NOT_PHYSICAL: "a parameter came out negative or infinite and was set to NaN",

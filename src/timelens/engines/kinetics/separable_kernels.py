@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 _SINGULAR = int(Reason.SINGULAR)
 _AT_BOUND = int(Reason.RATE_AT_BOUND)
 _AT_ZERO = int(Reason.COEFFICIENT_AT_ZERO)
+_EMPTY = int(Reason.COMPARTMENT_AT_ZERO)
 _NOT_CONVERGED = int(Reason.NOT_CONVERGED)
 
 #: Largest move of ln k in one step, and how near to the edge of the table counts as on it.
@@ -25,7 +26,7 @@ _LONGEST = 1.5
 _EDGE = 1e-6
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
 def _best_pairs(
     scores: Floats, inverse: Floats, positive: bool, buffer: Floats, tops: Floats, partner: NDArray[np.int64]
 ) -> None:  # pragma: no cover - compiled
@@ -51,7 +52,7 @@ def _best_pairs(
                     break
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _peak(tops: Floats, rank: int) -> int:  # pragma: no cover - compiled
     """Index of the highest (rank 0) or second highest (1) local maximum, -1 if there is none."""
     first, second = -1, -1
@@ -66,7 +67,7 @@ def _peak(tops: Floats, rank: int) -> int:  # pragma: no cover - compiled
     return first if rank == 0 else second
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _best_single(scores: Floats, inverse: Floats, positive: bool) -> tuple[float, int]:  # pragma: no cover - compiled
     best, where = -1.0, scores.size // 2
     for i in range(scores.size):
@@ -76,7 +77,7 @@ def _best_single(scores: Floats, inverse: Floats, positive: bool) -> tuple[float
     return best, where
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _subset(gram: Floats, right: Floats, size: int, mask: int, c: Floats, work: Floats) -> float:  # pragma: no cover
     """Solve the normal equations for the chosen coefficients (Cholesky); what they explain, or -1 if singular."""
     index = np.empty(8, np.int64)
@@ -116,7 +117,7 @@ def _subset(gram: Floats, right: Floats, size: int, mask: int, c: Floats, work: 
     return explained
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _coefficients(
     gram: Floats, right: Floats, size: int, positive: bool, c: Floats, trial: Floats, work: Floats
 ) -> int:  # pragma: no cover - compiled
@@ -144,7 +145,7 @@ def _coefficients(
     return chosen
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
 def _normal(rows: Floats, size: int, y: Floats, gram: Floats, right: Floats) -> None:  # pragma: no cover - compiled
     for i in range(size):
         total = 0.0
@@ -159,7 +160,7 @@ def _normal(rows: Floats, size: int, y: Floats, gram: Floats, right: Floats) -> 
             gram[j, i] = total
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
 def _residual(rows: Floats, size: int, c: Floats, y: Floats, out: Floats) -> float:  # pragma: no cover - compiled
     for n in range(y.size):
         out[n] = y[n]
@@ -173,7 +174,7 @@ def _residual(rows: Floats, size: int, c: Floats, y: Floats, out: Floats) -> flo
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _place(
     values: Floats,
     slopes: Floats,
@@ -201,7 +202,7 @@ def _place(
     return _residual(rows, linear, c, y, rest), mask
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _direction(
     gram: Floats,
     rows: Floats,
@@ -237,7 +238,7 @@ def _direction(
             hessian[i, j] = total * c[known + i] * c[known + j]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _step(hessian: Floats, slope: Floats, damping: float, n_exp: int, move: Floats) -> None:  # pragma: no cover
     if n_exp == 1 or slope[0] == 0.0 or slope[1] == 0.0:
         for i in range(n_exp):
@@ -254,7 +255,7 @@ def _step(hessian: Floats, slope: Floats, damping: float, n_exp: int, move: Floa
         move[i] = min(max(move[i], -_LONGEST), _LONGEST)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _descend(
     y: Floats,
     power: float,
@@ -340,7 +341,7 @@ def _descend(
     return rss, mask, _NOT_CONVERGED
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _invert(
     gram: Floats, c: Floats, u: Floats, known: int, n_exp: int, low: float, high: float, out: Floats
 ) -> int:  # pragma: no cover - compiled
@@ -353,7 +354,7 @@ def _invert(
             index[n], factors[n] = i, 1.0
             n += 1
         else:
-            reason |= _AT_ZERO
+            reason |= _AT_ZERO if i < known else _EMPTY
     for j in range(n_exp):
         if c[known + j] != 0.0:
             if u[j] <= low + _EDGE or u[j] >= high - _EDGE:
@@ -392,7 +393,7 @@ def _invert(
     return reason
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def solve_all(
     curves: Floats,
     values: Floats,

@@ -80,7 +80,7 @@ def rate_range(bounds: tuple[float, float] | None, last: float) -> tuple[float, 
     return float(low), float(high)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def read_row(
     values: Floats, slopes: Floats, first: float, step: float, u: float, out: Floats, rise: Floats
 ) -> None:  # pragma: no cover - compiled
