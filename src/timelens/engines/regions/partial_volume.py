@@ -8,11 +8,12 @@ J Comput Assist Tomogr 1979, doi:10.1097/00004728-197906000-00001).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import convolve1d
-from scipy.special import erf, gammainc, ndtr
+from scipy.special import erf, gammainc, ive, ndtr
 
 from timelens.engines.regions.grid import checked_spacing
 from timelens.errors import DataError, MissingFieldError
@@ -20,6 +21,7 @@ from timelens.errors import DataError, MissingFieldError
 __all__ = [
     "FWHM_PER_SIGMA",
     "correct_mean",
+    "lattice_kernel",
     "mask_recovery",
     "sphere_recovery",
     "sphere_recovery_centre",
@@ -104,10 +106,25 @@ def voxel_kernel(sigma_mm: float, edge_mm: float) -> npt.NDArray[np.float64]:
     return np.asarray(kernel / kernel.sum())
 
 
+def lattice_kernel(sigma_mm: float, edge_mm: float) -> npt.NDArray[np.float64]:
+    """Gaussian on voxel centres: of sum 1, with the variance of the point spread and of one voxel's average.
+
+    Sampled, or below 0.6 voxels the discrete one of the same variance (Lindeberg T, IEEE Trans Pattern Anal Mach Intell
+    1990, doi:10.1109/34.49051).
+    """
+    variance = (sigma_mm / edge_mm) ** 2 + 1 / 12
+    reach = int(np.ceil(6 * np.sqrt(variance))) + 2
+    steps = np.arange(-reach, reach + 1)
+    kernel = np.exp(-(steps**2) / (2 * variance)) if variance >= 0.36 else ive(np.abs(steps), variance)
+    return np.asarray(kernel / kernel.sum())
+
+
 def mask_recovery(
     mask: npt.NDArray[np.uint8] | npt.NDArray[np.bool_],
     spacing: Sequence[float],
     fwhm_mm: float | Sequence[float] | None,
+    *,
+    outline: Literal["voxels", "smooth"] = "voxels",
 ) -> float:
     """Recovery coefficient of the mean over a region of any shape with uniform uptake.
 
@@ -119,6 +136,10 @@ def mask_recovery(
         Voxel edges (z, y, x) in mm.
     fwhm_mm
         Resolution in mm, one for all directions or (z, y, x).
+    outline
+        What the mask stands for. ``voxels``: the object is exactly these voxels, steps and all. ``smooth``: the object
+        has a smooth surface and these are the voxels whose centres lie in it; its steps are not taken for surface, from
+        which uptake would be lost, so that the recovery is higher (5 % for a sphere of 12 mm on voxels of 2 mm).
 
     Returns
     -------
@@ -133,7 +154,8 @@ def mask_recovery(
     # What is blurred out of the box never comes back, so no margin is needed.
     blurred = inside.astype(np.float64)
     for axis in range(3):
-        kernel = voxel_kernel(float(sigmas[axis]), float(edges[axis]))
+        shape = voxel_kernel if outline == "voxels" else lattice_kernel
+        kernel = shape(float(sigmas[axis]), float(edges[axis]))
         blurred = convolve1d(blurred, kernel, axis=axis, mode="constant")
     return float(blurred[inside].mean())
 

@@ -16,7 +16,7 @@ from timelens.lenses.pet.quantify import Measured, activity_rows, lean_ratios, m
 from timelens.lenses.pet.segmentation import RULES, Lesions, organs_on
 from timelens.lenses.pet.uptake import Uptake, uptake
 from timelens.study.acquisition import Acquisition
-from timelens.study.contract import Match, Recipe, Result, Step
+from timelens.study.contract import Administration, Match, Protocol, Recipe, Result, Simulated, Step
 from timelens.study.identity import KnownAgent, identify
 from timelens.study.image import Image
 from timelens.study.region import Region
@@ -122,6 +122,14 @@ class PetLens:
             except DataError as error:
                 result.problems.append(error.at(file=pet.where, field=f"animals: {name}").problem)
         return result
+
+    def simulate(
+        self, scene: Any, administrations: Sequence[Administration], protocol: Protocol, rng: np.random.Generator
+    ) -> Simulated:
+        """The scans of a scene, with their truth; see :func:`timelens.lenses.pet.simulate.simulate`."""
+        from timelens.lenses.pet.simulate import simulate
+
+        return simulate(scene, administrations, protocol, rng)
 
     def _subject(
         self,

@@ -212,7 +212,7 @@ def _partial_volume(
     for k, name in enumerate(lesions.names.values()):
         if not found.counts[k]:
             continue
-        recovery = mask_recovery(found.mask(k), spacing, fwhm)
+        recovery = mask_recovery(found.mask(k), spacing, fwhm, outline="smooth")
         background = options.get("background")
         if background is None:
             background = _background(array, lesions.labels, found, k, spacing)

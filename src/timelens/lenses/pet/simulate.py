@@ -36,11 +36,10 @@ from timelens.study.contract import Administration, Protocol, Simulated, Truth
 from timelens.study.geometry import Geometry
 from timelens.study.identity import identify
 from timelens.study.image import Image
-from timelens.study.region import Region
+from timelens.study.region import Region, Role
 from timelens.study.timing import FrameTiming
-from timelens.tumor.digital_patient import Shape
 from timelens.tumor.expected import PEAK_RADIUS_MM, overlap_share
-from timelens.tumor.paint import ct_image, grid_over, label_region
+from timelens.tumor.paint import ct_image, grid_over
 from timelens.tumor.scene import Scene
 
 __all__ = ["field_of_view", "hounsfield", "lesion_regions", "noisy_frames", "simulate"]
@@ -238,18 +237,24 @@ def field_of_view(scene: Scene, plan: PetProtocol, *, frame: str = "scanner") ->
 
 
 def lesion_regions(scene: Scene, geometry: Geometry) -> Region:
-    """True outlines: voxels of which a lesion holds at least half."""
-    shapes: dict[str, Shape] = {s.name: s for s in scene.host.lesions}
-    region = label_region(shapes, geometry, name="lesions")
-    if not scene.fields:
-        return region
-    assert region.labels is not None
-    labels, names = region.labels.numpy().astype(np.int32), dict(region.names)
+    """True outlines: voxels whose centres lie in a lesion, or of which half belongs to a field tumour.
+
+    A later lesion wins. Counting centres gives volumes that are right on average.
+    """
+    labels, names = np.zeros(geometry.shape, np.int32), {}
+    for number, shape in enumerate(scene.host.lesions, start=1):
+        names[number] = shape.name
+        middle, reach = geometry.to_index(shape.centre), np.array(shape.semi_axes)[::-1] / np.array(geometry.spacing)
+        first = np.clip(np.floor(middle - reach).astype(int), 0, geometry.shape)
+        last = np.clip(np.ceil(middle + reach).astype(int) + 1, 0, geometry.shape)
+        index = np.stack(np.meshgrid(*[np.arange(a, b) for a, b in zip(first, last, strict=True)], indexing="ij"), -1)
+        box = tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
+        labels[box][shape.contains(geometry.to_mm(index))] = number
     for number, tumour in enumerate(scene.fields, start=len(names) + 1):
-        labels[tumour.on(tumour.share, geometry) >= 0.5] = number
         names[number] = tumour.name
-    roles = dict.fromkeys(names, "lesion")
-    return Region("lesions", "labels", names, Image(labels, unit="1", geometry=geometry), roles=roles)  # type: ignore[arg-type]
+        labels[tumour.on(tumour.share, geometry) >= 0.5] = number
+    roles: dict[int, Role] = dict.fromkeys(names, "lesion")
+    return Region("lesions", "labels", names, Image(labels, unit="1", geometry=geometry), roles=roles)
 
 
 def _tracer(administrations: Sequence[Administration]) -> tuple[_Tracer, Administration]:

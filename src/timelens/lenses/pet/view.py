@@ -64,7 +64,8 @@ class ScannerView:
     mean_energy_kev
         Mean energy of the positrons, for their range; None for no range.
     finer
-        Fine voxels along each edge of a voxel around lesions.
+        Fine voxels along each edge of a voxel around lesions; by default so many that a sixth of the resolution is
+        resolved.
     """
 
     def __init__(
@@ -74,8 +75,10 @@ class ScannerView:
         *,
         fwhm_mm: ArrayLike,
         mean_energy_kev: float | None = None,
-        finer: int = 4,
+        finer: int | None = None,
     ) -> None:
+        if finer is None:
+            finer = int(np.ceil(6 * max(geometry.spacing) / np.min(np.asarray(fwhm_mm, float)) - 1e-9))
         self.scene, self.fwhm_mm, self.energy, self.finer = scene, fwhm_mm, mean_energy_kev, finer
         self.whole = self._grid(geometry)
         self.around: list[tuple[tuple[slice, ...], tuple[slice, ...], _Grid]] = []
@@ -153,7 +156,9 @@ def scanner_view(image: Image, fwhm_mm: ArrayLike) -> Image:
     )
 
 
-def scanner_image(patient: DigitalPatient, geometry: Geometry, *, fwhm_mm: ArrayLike, finer: int = 4) -> Image:
+def scanner_image(
+    patient: DigitalPatient, geometry: Geometry, *, fwhm_mm: ArrayLike, finer: int | None = None
+) -> Image:
     """What a noise-free scanner of that resolution shows of a patient, in g/mL.
 
     Parameters
@@ -163,7 +168,7 @@ def scanner_image(patient: DigitalPatient, geometry: Geometry, *, fwhm_mm: Array
     fwhm_mm
         Resolution.
     finer
-        Fine voxels along each edge of a voxel around lesions.
+        See :class:`ScannerView`.
     """
     view = ScannerView(Scene(patient), geometry, fwhm_mm=fwhm_mm, finer=finer)
     values = view.show([shape.suv for shape in view.scene.shapes])
