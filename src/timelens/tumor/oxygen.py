@@ -72,7 +72,7 @@ def oxygen_field(
     total = wall + flow
     supply = np.divide(wall * flow, total, out=np.zeros_like(total), where=total > 0)
     solved = steady_state(
-        OXYGEN_DIFFUSIVITY, consumption + supply, supply * a.arterial_po2_mmhg, geometry.spacing, tolerance=1e-7
+        OXYGEN_DIFFUSIVITY, consumption + supply, supply * a.arterial_po2_mmhg, geometry.spacing, tolerance=1e-6
     )
     return np.maximum(solved.values, 0).astype(np.float32)
 

@@ -62,7 +62,9 @@ def krogh_mean(vessel: ArrayLike, outer: ArrayLike, length: ArrayLike) -> Array:
     """
     thickness = np.asarray(length, float)
     a, b = np.asarray(vessel, float) / thickness, np.asarray(outer, float) / thickness
-    slope = (k1e(a) * i1e(b) - i1e(a) * k1e(b) * np.exp(2 * (a - b))) / _mixed(a, b, a)
+    # Scaled by exp(a - b), as in _mixed; each Bessel function once, since they take nearly all of the time.
+    rising, falling = i1e(b), k1e(b) * np.exp(2 * (a - b))
+    slope = (k1e(a) * rising - i1e(a) * falling) / (i0e(a) * falling + k0e(a) * rising)
     return np.asarray(2 * a / (b**2 - a**2) * slope)
 
 

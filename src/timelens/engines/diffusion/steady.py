@@ -134,6 +134,9 @@ def _conductance(coefficient: Array, axis: int, edge: float) -> Array:
     here = np.moveaxis(coefficient, axis, 0)
     result = np.zeros(coefficient.shape)
     out = np.moveaxis(result, axis, 0)
+    if not any(coefficient.strides):  # one number for all voxels
+        out[:-1] = coefficient.flat[0] / edge**2
+        return result
     a, b = here[:-1], here[1:]
     # 2ab/(a+b) is the harmonic mean; 0 where neither voxel conducts.
     np.divide(2 * a * b, (a + b) * edge**2, out=out[:-1], where=(a + b) > 0)
