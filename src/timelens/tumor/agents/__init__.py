@@ -10,6 +10,7 @@ _PLACES = {
     "parameters": ("AgentParameters", "Parameter", "agent_parameters", "sieving"),
     "rates": ("Affinity", "TissueRates", "TissueTruth", "tissue_rates", "tissue_truth"),
     "microenvironment": ("rates_in",),
+    "scene": ("AgentScene", "PlacedTumour", "agent_scene"),
     "tissue": ("TissueCurves", "tissue_curves"),
 }
 _HOME = {name: module for module, names in _PLACES.items() for name in names}
