@@ -71,9 +71,9 @@ class Frames:
         """Length of each frame, s."""
         return np.asarray(self.end - self.start)
 
-    def select(self, keep: ArrayLike) -> Frames:
+    def select(self, keep: ArrayLike | slice) -> Frames:
         """The frames at these indices, or where this mask is true."""
-        chosen = np.asarray(keep)
+        chosen = keep if isinstance(keep, slice) else np.asarray(keep)
         return Frames(self.start[chosen], self.end[chosen], self.sampling)
 
 
