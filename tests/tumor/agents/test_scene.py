@@ -15,7 +15,7 @@ from timelens.tumor.microenvironment import build
 
 @pytest.fixture(scope="module")
 def tumour():
-    return build(INFLAMED, Geometry.from_spacing((32, 32, 32), (0.5, 0.5, 0.5), frame="tumour"), 5)
+    return build(INFLAMED, Geometry.from_spacing((22, 22, 22), (0.7, 0.7, 0.7), frame="tumour"), 5)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_two_tumours_in_a_patient(human, tumour) -> None:
     fields = {each.name: each for each in result.scene.fields}
     assert set(fields) == set(places) == set(result.truth)
     np.testing.assert_array_equal(fields["primary"].suv, fields["metastasis"].suv)
-    assert fields["primary"].suv.shape == (3, 32, 32, 32) and fields["primary"].centre == places["primary"]
+    assert fields["primary"].suv.shape == (3, 22, 22, 22) and fields["primary"].centre == places["primary"]
     late = fields["primary"].suv[2][tumour.masks["living tumour"]].mean()
     assert late > 1.5 * result.curves.at(3600, result.curves.suv("blood"))
     assert set(result.scene.curves) == {part.shape.name for part in human.parts}

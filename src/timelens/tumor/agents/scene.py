@@ -27,6 +27,8 @@ __all__ = ["AgentScene", "PlacedTumour", "agent_scene"]
 _PASSES, _AGREE = 6, 0.02
 #: The pool's binding moves with this power of the disagreement: more would overshoot where uptake depletes plasma.
 _HASTE = 1.5
+#: Voxels that stand for a tumour in these passes.
+_SAMPLE = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,7 @@ class AgentScene:
     curves
         Blood, plasma and organs.
     rates, truth
-        Per tumour and voxel.
+        Per tumour and voxel; occupancy is NaN where no part of the voxel is tumour.
     """
 
     scene: Scene
@@ -126,15 +128,10 @@ def agent_scene(
     end = max(float(at[-1]), 2.0)
     knots = np.union1d(default_times(end), [infusion_s] if 0 < infusion_s < end else [])
     frames = Frames.instants(at)
+    sample = {name: _thinned(_within(rates[name], placed.tumour.masks["tumour"])) for name, placed in tumours.items()}
     for _ in range(_PASSES):
         curves = simulate_host(body.host, parameters, knots, infusion_s=infusion_s, tumours=lumped)
-        tissue = {
-            name: tissue_curves(each, curves.time_s, curves.plasma, curves.blood, frames, nmol_per_unit=dose_nmol)
-            for name, each in rates.items()
-        }
-        blood = curves.at(at[-1], curves.blood)
-        lost = {name: curves.at(at[-1], curves.amount[name]) for name in tumours}
-        ratio = {n: _held(placed, rates[n], tissue[n].total[-1], blood, lost[n]) for n, placed in tumours.items()}
+        ratio = {name: _held(each, curves, name, float(at[-1]), dose_nmol) for name, each in sample.items()}
         for name, each in ratio.items():
             if lumped[name].k3 > 0:
                 lumped[name] = replace(lumped[name], k3=lumped[name].k3 * float(np.clip(each, 0.1, 10)) ** _HASTE)
@@ -142,21 +139,35 @@ def agent_scene(
             break
     fields, truth = [], {}
     for name, placed in tumours.items():
-        truth[name] = tissue_truth(rates[name], tissue[name].occupancy)
-        suv = tissue[name].total
-        suv *= np.float32(body.host.weight_g)
         share = np.clip(placed.tumour["tumour_fraction"], 0, 1)
+        seen = share > 0
+        tissue = tissue_curves(
+            _within(rates[name], seen), curves.time_s, curves.plasma, curves.blood, frames, nmol_per_unit=dose_nmol
+        )
+        suv = np.zeros((at.size, *share.shape), np.float32)
+        suv[:, seen] = tissue.total * np.float32(body.host.weight_g)
+        occupancy = np.full(share.shape, np.nan)
+        occupancy[seen] = tissue.occupancy
+        truth[name] = tissue_truth(rates[name], occupancy)
         fields.append(TumourField(name, share, at, suv, placed.tumour.geometry.spacing, placed.centre))
     scene = Scene(body.patient, curves_of(curves, body.regions), tuple(fields), day, body.host.species)
     return AgentScene(scene, curves, rates, truth)
 
 
-def _held(placed: PlacedTumour, rates: TissueRates, total: np.ndarray, blood_now: float, lost: float) -> float:
+def _held(sample: TissueRates, curves: HostCurves, name: str, time: float, dose_nmol: float | None) -> float:
     """What the voxels of a tumour hold outside vessels at a time, relative to what the host lost."""
-    inside = placed.tumour.masks["tumour"]
-    blood = blood_now * rates.vessel[inside].sum()
-    held = (total[inside].sum(dtype=np.float64) - blood) * placed.tumour.geometry.voxel_volume / 1e3
-    return float(held / max(lost, 1e-300))
+    tissue = tissue_curves(
+        sample, curves.time_s, curves.plasma, curves.blood, Frames.instants([time]), nmol_per_unit=dose_nmol
+    )
+    held = float((tissue.total[0] - curves.at(time, curves.blood) * sample.vessel).mean()) * curves.tumours[name]
+    return held / max(curves.at(time, curves.amount[name]), 1e-300)
+
+
+def _thinned(rates: TissueRates) -> TissueRates:
+    """Every so many voxels, a few thousand in all: enough for a mean."""
+    keep = np.zeros(rates.shape, bool)
+    keep[:: max(1, keep.size // _SAMPLE)] = True
+    return _within(rates, keep)
 
 
 def _within(rates: TissueRates, mask: np.ndarray) -> TissueRates:
