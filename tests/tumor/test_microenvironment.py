@@ -86,6 +86,12 @@ def test_nobody_changes_a_field_by_accident() -> None:
         tumour()["oxygen"][0, 0, 0] = 1
 
 
+@pytest.mark.parametrize("seed", [-1, 1.5, True])
+def test_a_seed_is_a_whole_number(seed) -> None:
+    with pytest.raises(UsageError, match="A seed is a whole number from 0 on"):
+        build(INFLAMED, GRID, seed)
+
+
 def test_what_is_not_there_is_refused() -> None:
     m = tumour()
     with pytest.raises(UsageError, match="There is no such field"):

@@ -60,14 +60,15 @@ def evolve(tumour: Microenvironment, day: float) -> Microenvironment:
     origin = tumour.origin or tumour
     if day == 0:
         return origin
-    architecture = architecture_at(origin.architecture, course, day)
-    wanted = origin.count("tumour-cell") * float(course.relative("tumour", day))
+    cells = origin.count("tumour-cell")
+    architecture = architecture_at(origin.architecture, course, day, tumour_cells=cells)
+    wanted = cells * float(course.relative("tumour", day))
     found = build(architecture, origin.geometry, origin.seed, centre=origin.centre, tumour_cells=wanted)
     return replace(found, expressions=origin.expressions, day=float(day), course=course, origin=origin)
 
 
-def architecture_at(start: Architecture, course: Course, day: float) -> Architecture:
-    """Parameters of the tumour at a day, from those at day 0 and the course."""
+def architecture_at(start: Architecture, course: Course, day: float, *, tumour_cells: float) -> Architecture:
+    """Parameters of the tumour at a day, from those and the number of tumour cells at day 0, and the course."""
     volume = float(course.volume_ratio(day))
     ratio = {
         name: float(course.relative(name, day)) if course.population(name)[0] > 0 else 1.0
@@ -79,7 +80,7 @@ def architecture_at(start: Architecture, course: Course, day: float) -> Architec
         if name in _INFUSED:
             # The course may be of a tumour of another size: only the ratio to tumour cells carries over.
             infused = float(course.population(_INFUSED[name], day)) / float(course.population("tumour")[0])
-            before = before + infused * _tumour_density(start)
+            before = before + infused * tumour_cells / start.volume_mm3
             densities[name] = before / volume
         elif before:
             follows = FOLLOWS.get(name)
@@ -101,9 +102,3 @@ def architecture_at(start: Architecture, course: Course, day: float) -> Architec
         access=access,
         tls_radius_mm=radius,
     )
-
-
-def _tumour_density(a: Architecture) -> float:
-    """Tumour cells per mm3 of a typical tumour of this kind."""
-    nest = (1 - a.stroma_fraction) * (1 - a.necrotic_fraction)
-    return nest * a.packing * (1 - a.vessel_fraction) / LEAVES["tumour-cell"].volume_mm3

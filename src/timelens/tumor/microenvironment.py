@@ -318,11 +318,15 @@ def build(
 
     Raises
     ------
+    UsageError
+        If the seed is none.
     GeometryError
         If the grid cuts the tumour, is too coarse or has slanted axes.
     DataError
         If the cells do not fit.
     """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise UsageError("A seed is a whole number from 0 on", field="seed", found=seed)
     a = architecture
     layout = lay_out(a, geometry, seed, centre)
     blood = vessels(a, layout)
