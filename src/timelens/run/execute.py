@@ -118,7 +118,7 @@ def dask_cluster(
             "The Dask scheduler does not answer",
             field="--dask",
             found=f"{address}: {type(error).__name__}",
-            expected="the address of a running scheduler, such as tcp://127.0.0.1:8786",
+            expected="the address of a running scheduler, such as tcp://localhost:8786",
             mend="start it, or leave --dask out and use --jobs",
         ) from None
     with connection as client:
