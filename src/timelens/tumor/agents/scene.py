@@ -29,6 +29,8 @@ _PASSES, _AGREE = 6, 0.02
 _HASTE = 1.5
 #: Voxels that stand for a tumour in these passes.
 _SAMPLE = 2048
+#: Voxels with less tumour than this count as host.
+_LEAST_SHARE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +142,8 @@ def agent_scene(
     fields, truth = [], {}
     for name, placed in tumours.items():
         share = np.clip(placed.tumour["tumour_fraction"], 0, 1)
-        seen = share > 0
+        seen = share > _LEAST_SHARE
+        share = np.where(seen, share, 0).astype(np.float32)
         tissue = tissue_curves(
             _within(rates[name], seen), curves.time_s, curves.plasma, curves.blood, frames, nmol_per_unit=dose_nmol
         )
