@@ -170,6 +170,40 @@ def demo(
     show.truth(made.shown, made.run, page, made.table, as_json=as_json)
 
 
+@app.command()
+def simulate(
+    spec: Annotated[Path, typer.Argument(help="A cohort in YAML: arms, visits, lesions, protocol.")],
+    out: Out,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Write a simulated cohort as DICOM or PET-BIDS, with its truth beside it."""
+    from timelens.run.simulate import simulate_cohort
+
+    made = simulate_cohort(spec, out, jobs=jobs)
+    facts = {"out": str(made.folder), "scans": made.scans, "truth": str(made.folder / "truth" / "truth.csv")}
+    typer.echo(json.dumps(facts) if as_json else f"{made.scans} scans in {out}; truth: {facts['truth']}")
+
+
+@app.command()
+def validate(
+    lens: Annotated[str, typer.Option(help="Lens to judge.")] = "pet",
+    seeds: Annotated[int, typer.Option(min=2, help="Repetitions.")] = 20,
+    protocol: Annotated[Path | None, typer.Option(help="Protocol in YAML; the lens's default if not given.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for validation.csv and .png.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """Bias, spread, coverage and detection limit of a lens on a protocol, from simulated scans."""
+    from timelens.run import show
+    from timelens.run.validate import read_protocol, write_validation
+    from timelens.run.validate import validate as run_validation
+
+    found = run_validation(lens, protocol=read_protocol(protocol) if protocol else None, seeds=seeds, jobs=jobs)
+    files = write_validation(found, out) if out else ()
+    show.validation(found.rows, files, as_json=as_json)
+
+
 cli_knowledge.register(app)
 
 

@@ -22,7 +22,7 @@ from timelens.run.inventory import Inventory
 from timelens.run.session import Outcome, SessionTask, planned_recipes
 from timelens.study.measurement import Measurement
 
-__all__ = ["error", "inventory", "number", "plan", "progress", "result", "rows", "truth"]
+__all__ = ["error", "inventory", "number", "plan", "progress", "result", "rows", "truth", "validation"]
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -219,6 +219,38 @@ def _burden(measurements: Sequence[Measurement]) -> Table:
         if whole:
             table.add_section()
     return table
+
+
+def validation(found: Sequence[Mapping[str, Any]], files: Sequence[Path], *, as_json: bool) -> None:
+    """Bias, spread, coverage and detection limit, one quantity and lesion a line."""
+    if as_json:
+        _json(list(found))
+        return
+    table = Table(title="Validation", title_justify="left", title_style="bold")
+    for column, side in (("quantity", "left"), ("sphere", "right"), ("truth", "right"), ("unit", "left"),
+                         ("bias", "right"), ("spread", "right"), ("cover", "right"), ("bias of\nobject", "right"),
+                         ("limit", "right"), ("n", "right")):  # fmt: skip
+        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    before = ""
+    for row in found:
+        known = quantities.find(row["quantity"])
+        if before and row["quantity"] != before:
+            table.add_section()
+        table.add_row(
+            (known.symbol if known else row["quantity"]) if row["quantity"] != before else "",
+            f"{row['diameter_mm']:g} mm", number(row["truth"], 3), row["unit"], _percent(row["bias_percent"]),
+            _percent(row["spread_percent"], sign=""),
+            _percent(None if row["coverage_95"] is None else 100 * row["coverage_95"], sign=""),
+            _percent(row["bias_object_percent"]), number(row["detection_limit"], 2), str(row["n"]),
+        )  # fmt: skip
+        before = row["quantity"]
+    _out.print(table)
+    for file in files:
+        _out.print(f"{file}")
+
+
+def _percent(value: float | None, *, sign: str = "+") -> str:
+    return "–" if value is None else f"{value:{sign}.1f} %"
 
 
 def truth(found: Sequence[Mapping[str, Any]], study: StudyRun, page: Path, path: Path, *, as_json: bool) -> None:
