@@ -20,6 +20,7 @@ from timelens.engines.kinetics import (
     InputFunction,
     Logan,
     MultilinearLogan,
+    OneTissue,
     Patlak,
     Reason,
     ReferenceLogan,
@@ -234,3 +235,24 @@ def test_antibody_over_days() -> None:
     amplitudes, rates = fit_exponentials(plasma, after=300)
     np.testing.assert_allclose(amplitudes, [60, 40], rtol=1e-3)
     np.testing.assert_allclose(1 / rates / day, [0.6, 6], rtol=1e-3)
+
+
+def test_a_source_is_read_by_slabs(frames: Frames, plasma: InputFunction, tissue: Tissue) -> None:
+    class Reader:
+        """Counts what is asked for."""
+
+        shape = (28, 30, 40, 40)
+        largest = 0
+
+        def slab(self, start: int, stop: int) -> np.ndarray:
+            self.largest = max(self.largest, stop - start)
+            return np.repeat(tissue(K1, K2, K3)[:, None] * 1.0, stop - start, axis=1)
+
+    reader = Reader()
+    fit = Patlak(frames, plasma, t_star=1200).map(reader)
+    assert fit.parameters["k_i"].shape == (30, 40, 40)
+    assert np.ptp(fit.parameters["k_i"]) == 0
+    assert reader.largest < 30 * 40 * 40
+    reader.shape = (28, 10, 20, 20)
+    assert OneTissue(frames, plasma).map(reader, chunk=1000).parameters["v_t"].shape == (10, 20, 20)
+    assert reader.largest <= 16_384

@@ -30,6 +30,7 @@ _PLACES = {
     "reference": ("SRTM", "SRTM2"),
     "reference_linear": ("MRTM1", "MRTM2", "ReferenceLogan", "ReferencePatlak"),
     "selection": ("Comparison", "compare", "find_t_star", "frame_weights"),
+    "source": ("SlabSource",),
     "spectral": ("SpectralAnalysis", "Spectrum"),
     "tissue": ("InternalisingTwoTissue", "IrreversibleTwoTissue", "OneTissue", "TwoTissue"),
 }

@@ -10,6 +10,7 @@ after it.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ from timelens.engines.kinetics.frames import Frames
 from timelens.engines.kinetics.linear_kernels import BLOCK, regress, solve_fixed
 from timelens.engines.kinetics.model import as_mask, check_data, check_shape, check_weights
 from timelens.engines.kinetics.reasons import FATAL, Reason
+from timelens.engines.kinetics.source import SlabSource, as_source
 from timelens.errors import DataError, UsageError
 
 __all__ = ["LinearModel", "running_integral"]
@@ -107,7 +109,7 @@ class LinearModel(ABC):
             Shapes do not fit, weights are negative, or too few frames with weight lie after t*.
         """
         curves, shape = check_data(data, len(self.frames))
-        weight = self._weight(weights, curves)
+        weight = self._weight(weights)
         out, inverse, rss = self._regress(curves, weight, weights is not None)
         used = int((weight > 0).sum())
         values, covariance = self._parameters(out, inverse, rss, used)
@@ -133,7 +135,7 @@ class LinearModel(ABC):
 
     def map(
         self,
-        data: ArrayLike,
+        data: ArrayLike | SlabSource,
         weights: ArrayLike | None = None,
         *,
         mask: ArrayLike | None = None,
@@ -142,14 +144,14 @@ class LinearModel(ABC):
     ) -> Fit:
         """Fit every voxel: parameters, standard errors, weighted RSS and reasons as maps; see :meth:`fit`.
 
-        Memory beyond data and maps is bounded by ``threads`` slabs of 16,384 voxels; data may be a memory map.
+        Memory beyond data and maps is bounded by ``threads`` slabs of 16,384 voxels; a :class:`SlabSource` is read by
+        slabs and need never be in memory.
         """
-        array = data if isinstance(data, np.ndarray) else np.asarray(data)
-        check_shape(array, len(self.frames))
-        shape = array.shape[1:]
-        flat = array.reshape(len(self.frames), -1)
-        count = flat.shape[1]
-        weight = self._weight(weights, flat[:, :1])
+        source = as_source(data)
+        check_shape(source.shape, len(self.frames))
+        shape = source.shape[1:]
+        count = math.prod(shape)
+        weight = self._weight(weights)
         used = int((weight > 0).sum())
         chosen = as_mask(mask, shape)
         names = list(self.reported)
@@ -160,7 +162,7 @@ class LinearModel(ABC):
 
         def work(start: int) -> None:
             at = slice(start, min(start + SLAB, count))
-            block = flat[:, at]
+            block = source.slab(at.start, at.stop)
             if self.shifts is not None and not self._tissue_terms:
                 self._map_fixed(block, weight, values[:, at], errors[:, at], rss[at])
             else:
@@ -197,8 +199,8 @@ class LinearModel(ABC):
     def _tissue_terms(self) -> bool:
         return min(self.terms) < 0 or self.divided
 
-    def _weight(self, weights: ArrayLike | None, curves: Array) -> Floats:
-        weight = check_weights(weights, curves, (-1,), len(self.frames))[:, 0] * self.late
+    def _weight(self, weights: ArrayLike | None) -> Floats:
+        weight = check_weights(weights, (-1,), len(self.frames))[:, 0] * self.late
         if weights is None:
             weight = weight * self.ordinate**2
         if int((weight > 0).sum()) <= len(self.terms):

@@ -7,6 +7,7 @@ intervals), ``map`` for voxels (chunks, threads, parameters and standard errors 
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from timelens.engines.kinetics import profile, separable
 from timelens.engines.kinetics.fit import IMPRECISE_ABOVE, Fit
 from timelens.engines.kinetics.frames import Frames
 from timelens.engines.kinetics.reasons import FATAL, Reason
+from timelens.engines.kinetics.source import SlabSource, as_source
 from timelens.engines.kinetics.tables import Table
 from timelens.errors import DataError, PlausibilityWarning, UsageError
 
@@ -79,7 +81,7 @@ class SeparableModel(ABC):
             Shapes do not fit, weights are negative, or too few frames are left for the model.
         """
         curves, shape = check_data(data, len(self.frames))
-        weight = check_weights(weights, curves, shape, len(self.frames))
+        weight = check_weights(weights, shape, len(self.frames))
         shared = weight.shape[1] == 1
         parts = [
             self._solve(curves[:, at], weight[:, 0 if shared else at.start], 1e-13)
@@ -117,7 +119,7 @@ class SeparableModel(ABC):
 
     def map(
         self,
-        data: ArrayLike,
+        data: ArrayLike | SlabSource,
         weights: ArrayLike | None = None,
         *,
         mask: ArrayLike | None = None,
@@ -130,7 +132,7 @@ class SeparableModel(ABC):
         Parameters
         ----------
         data
-            (frames, ...); may be a memory map.
+            (frames, ...), or a :class:`~timelens.engines.kinetics.source.SlabSource`, which is read by chunks.
         weights
             (frames,), as in :meth:`fit`.
         mask
@@ -138,12 +140,11 @@ class SeparableModel(ABC):
         dtype
             Of the resulting maps; all computing is in float64.
         """
-        array = data if isinstance(data, np.ndarray) else np.asarray(data)
-        check_shape(array, len(self.frames))
-        shape = array.shape[1:]
-        flat = array.reshape(len(self.frames), -1)
-        count = flat.shape[1]
-        weight = check_weights(weights, flat[:, :1], (1,), len(self.frames))[:, 0]
+        source = as_source(data)
+        check_shape(source.shape, len(self.frames))
+        shape = source.shape[1:]
+        count = math.prod(shape)
+        weight = check_weights(weights, (-1,), len(self.frames))[:, 0]
         chosen = as_mask(mask, shape)
         used = int((weight > 0).sum())
         names = list(self.reported)
@@ -154,12 +155,15 @@ class SeparableModel(ABC):
         search = self._search(weight)
 
         def work(start: int) -> None:
-            at: slice | NDArray[np.intp] = slice(start, min(start + chunk, count))
+            stop = min(start + chunk, count)
+            at: slice | NDArray[np.intp] = slice(start, stop)
+            inside: slice | NDArray[np.intp] = slice(None)
             if chosen is not None:
-                at = np.flatnonzero(chosen[at]) + start
+                inside = np.flatnonzero(chosen[start:stop])
+                at = inside + start
                 if at.size == 0:
                     return
-            c, u, part, inverse, flags = self._solve(flat[:, at], weight, MAP_TOLERANCE, search)
+            c, u, part, inverse, flags = self._solve(source.slab(start, stop)[:, inside], weight, MAP_TOLERANCE, search)
             value, variance = self._parameters(c, u, part, inverse, used, full=False)
             error = {name: np.sqrt(variance[i]) for i, name in enumerate(value)}
             reason[at] = self._judge(value, error, flags)
@@ -267,23 +271,23 @@ class SeparableModel(ABC):
 def check_data(data: ArrayLike, frames: int) -> tuple[Floats, tuple[int, ...]]:
     """Curves as (frames, n) float64, and the shape of the rest."""
     array = np.asarray(data, dtype=np.float64)
-    check_shape(array, frames)
+    check_shape(array.shape, frames)
     return array.reshape(frames, -1), array.shape[1:]
 
 
-def check_shape(array: Array, frames: int) -> None:
+def check_shape(shape: tuple[int, ...], frames: int) -> None:
     """Refuse data whose first axis is not the frames."""
-    if array.ndim == 0 or array.shape[0] != frames:
+    if not shape or shape[0] != frames:
         raise DataError(
             "Data need one value per frame along the first axis",
             field="data",
-            found=f"shape {array.shape}",
+            found=f"shape {shape}",
             expected=f"({frames}, ...)",
             mend="move the frame axis to the front",
         )
 
 
-def check_weights(weights: ArrayLike | None, curves: Array, shape: tuple[int, ...], frames: int) -> Floats:
+def check_weights(weights: ArrayLike | None, shape: tuple[int, ...], frames: int) -> Floats:
     """Weights as (frames, 1) or (frames, n)."""
     if weights is None:
         return np.ones((frames, 1))

@@ -108,7 +108,7 @@ class SpectralAnalysis:
             Generator for the bootstrap.
         """
         curves, shape = check_data(data, len(self.frames))
-        root = np.sqrt(check_weights(weights, curves, shape, len(self.frames)))
+        root = np.sqrt(check_weights(weights, shape, len(self.frames)))
         design = self.design
         count = curves.shape[1]
         solved = np.full((design.shape[1], count), np.nan)
