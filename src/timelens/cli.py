@@ -254,9 +254,18 @@ def main() -> None:
 
         show.error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted. Finished sessions are kept; run the same command again to go on.", err=True)
-        sys.exit(130)
+    except OSError as error:
+        from timelens.run import show
+
+        show.error(
+            UsageError(
+                "A file or folder cannot be used",
+                file=error.filename or "",
+                found=error.strerror or type(error).__name__,
+                expected="a place that can be read, and written where results go",
+            )
+        )
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def get(name: str) -> Quantity:
     >>> get("suv_max").unit
     'g/mL'
     """
-    found = _table().get(name)
+    found = _table().get(name) or next((q for q in _table().values() if q.symbol.lower() == name.lower()), None)
     if found is None:
         near = difflib.get_close_matches(name, names(), n=3)
         raise UsageError(

@@ -27,7 +27,7 @@ from timelens.run.files import bids_label, output_stem
 from timelens.study.geometry import Registration
 from timelens.study.image import Image
 
-__all__ = ["Followed", "Place", "follow_subject"]
+__all__ = ["Followed", "follow_subject"]
 
 #: Below this correlation of the two uptake images a registration is not believed.
 _LEAST_CORRELATION = 0.7

@@ -68,6 +68,9 @@ def load_inputs(entry: SessionEntry, root: Path) -> Inputs:
     by_id = {a.id: a for a in found.acquisitions}
     for item in entry.regions:
         names = []
+        if item.get("drawn_on") and item["drawn_on"] not in by_id:
+            found.lost_regions.append(str(item.get("id")))
+            continue  # the scan that it was drawn on could not be read, and has said why
         try:
             names = files_of(item, root)
             region = _region(item, [root / n for n in names], by_id, root)

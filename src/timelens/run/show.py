@@ -70,7 +70,11 @@ def progress() -> Iterator[Progress]:
         def line(done: int, total: int, outcome: Outcome) -> None:
             _err.print(f"[{done}/{total}] {outcome.name}: {outcome.status} ({time.monotonic() - started:.1f} s)")
 
-        yield line
+        try:
+            yield line
+        except KeyboardInterrupt:
+            _interrupted()
+            raise
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -82,7 +86,15 @@ def progress() -> Iterator[Progress]:
         def step(done: int, total: int, outcome: Outcome) -> None:
             bar.update(task, completed=done, total=total, description=f"{outcome.name} {outcome.status}")
 
-        yield step
+        try:
+            yield step
+        except KeyboardInterrupt:
+            _interrupted()
+            raise
+
+
+def _interrupted() -> None:
+    _err.print("Interrupted. Finished sessions are kept; run the same command again to go on.")
 
 
 def inventory(found: Inventory, path: Path, *, as_json: bool) -> None:

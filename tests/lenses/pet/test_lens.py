@@ -437,3 +437,18 @@ def test_an_agent_nobody_knows_is_named_and_measured(body: np.ndarray) -> None:
     result = measure(pet(body, agent="18F-Unobtainium"))
     assert values(result, "all lesions")["suv_max"] == pytest.approx(30, rel=1e-5)
     assert [(p.severity, p.field) for p in result.problems] == [("warning", "agent")]
+
+
+def test_a_faint_maximum_beside_a_hot_one_does_not_take_its_rim() -> None:
+    """Two hot spots in one body of uptake: every voxel of a lesion reaches the fraction of its own maximum."""
+    shape = (30, 30, 60)
+    z, y, x = np.indices(shape)
+    suv = 1 + 19 * np.exp(-((z - 15) ** 2 + (y - 15) ** 2 + (x - 20) ** 2) / 40)
+    suv += 5 * np.exp(-((z - 15) ** 2 + (y - 15) ** 2 + (x - 40) ** 2) / 40)
+    result = measure(pet(suv), segment={"rule": "percent", "fraction": 0.41, "threshold": 4.0})
+    lesions = [values(result, f"lesion-{n:02d}") for n in (1, 2)]
+    for lesion in lesions:
+        assert lesion["suv_min"] >= 0.41 * lesion["suv_max"] - 1e-5
+    assert sorted(round(v["suv_max"]) for v in lesions) == [6, 20]
+    hot = max(lesions, key=lambda v: v["suv_max"])
+    assert hot["voxel_count"] == (suv >= 0.41 * suv.max()).sum()

@@ -156,7 +156,7 @@ def _needed(value: float | None, field: str, kind: str) -> float:
             f"SUV of kind {kind} needs {field}",
             field=field,
             found="0" if value == 0 else "nothing",
-            expected="kilograms" if field == "PatientWeight" else "metres",
+            expected="a positive number",
             mend=f"write {_STUDY_KEYS[field]} in study.yaml",
         )
     return value

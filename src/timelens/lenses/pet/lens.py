@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ _KNOWN: dict[str, set[str]] = {
     "partial_volume": {"fwhm_mm", "background"},
     "frames": {"which"},
 }
+#: Rows of these regions are about normal tissue, not about the agent's target.
+_REFERENCES = ("liver", "blood pool")
 #: A refusal that names one of these says that the values are no activity concentrations at all.
 _NO_CONCENTRATION = ("Units", "CorrectedImage", "DecayCorrection", "SUVType", "AttenuationCorrection")
 #: What SUV needs beside the image, by the acquisition's field.
@@ -107,7 +110,7 @@ class PetLens:
         """
         pet, merged = inputs["pet"], _merged(options)
         agent = identify(pet)
-        result = Result(problems=list(agent.problems))
+        result = Result(problems=[*agent.problems, *_dates(pet)])
         if not merged["animals"]:
             try:
                 found = uptake(pet, "bw", nuclide_half_life_s=agent.half_life_s)
@@ -210,7 +213,8 @@ def _collect(
         "subject": name,
     }
     for row in measured.rows:
-        row = row.with_context(**context)
+        own = context if row.region not in _REFERENCES else {**context, "target": "", "component": ""}
+        row = row.with_context(**own)
         result.measurements.append(replace(row, time_s=time) if frame is not None else row)
     key = "lesions" + (f"_{name}" if name else "") + (f"_frame-{frame + 1}" if frame is not None else "")
     result.regions[key] = _as_region(key, measured.lesions, volume)
@@ -390,6 +394,24 @@ def _uncorrected(acquisition: Acquisition) -> bool:
     """Whether a DICOM series says that it is not corrected for attenuation."""
     corrected = acquisition.header[0].get("CorrectedImage") if acquisition.header else None
     return corrected is not None and "ATTN" not in corrected
+
+
+def _dates(pet: Acquisition) -> list[Problem]:
+    """A warning where the scanner's stored SUV is used although the dates contradict each other."""
+    injected, scanned = pet.administered_time, pet.acquisition_time
+    if pet.image.unit != "g/mL" or injected is None or scanned is None or injected <= scanned + timedelta(minutes=5):
+        return []
+    return [
+        Problem(
+            "The injection lies after the scan; the SUV that the scanner stored was used as it is",
+            file=pet.where,
+            field="RadiopharmaceuticalStartDateTime",
+            found=f"injection {injected:%Y-%m-%d %H:%M}, scan {scanned:%Y-%m-%d %H:%M}",
+            expected="an injection before the scan",
+            mend="dates shifted by de-identification? nothing that needs dose and time can be had from this series",
+            severity="warning",
+        )
+    ]
 
 
 def _aside(uncorrected: Acquisition, corrected: Acquisition) -> Problem:

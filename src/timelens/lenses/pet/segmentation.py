@@ -198,9 +198,8 @@ def _by_rule(rule: str, suv: Image, organs: Organs, options: Mapping[str, Any], 
             maxima = describe(array, find_regions(start.labels), spacing, percentiles=())["max_index"]
             seeds = [tuple(map(int, index)) for index in maxima]
             if seeds:
-                found = fraction_of_maximum(
-                    array, spacing, fraction, seeds=seeds, search_radius_mm=0.0, exclude=organs.exclude
-                )
+                basins = _basins(array, seeds, fraction, organs.exclude)
+                found = fraction_of_maximum(array, spacing, fraction, candidates=basins, exclude=organs.exclude)
             else:
                 found = start
             words = f"{100 * fraction:g} % of maximum, lesions found by SUV >= {threshold:g}"
@@ -212,6 +211,32 @@ def _by_rule(rule: str, suv: Image, organs: Organs, options: Mapping[str, Any], 
     count = int(found.labels.max(initial=0))
     names = {n: f"lesion-{n:02d}" for n in range(1, count + 1)}
     return Lesions(found.labels.astype(np.int32, copy=False), names, words, found.parameters)
+
+
+def _basins(
+    array: NDArray[Any], seeds: Sequence[tuple[int, ...]], fraction: float, exclude: NDArray[Any] | None
+) -> NDArray[np.int32]:
+    """What belongs to which maximum: a watershed of the uptake from the maxima down to the lowest threshold.
+
+    Without it the region of a faint maximum would flow around a hot one beside it and take its rim.
+    """
+    from skimage.segmentation import watershed
+
+    lowest = fraction * min(float(array[seed]) for seed in seeds)
+    mask = array >= lowest
+    if exclude is not None:
+        mask &= ~np.asarray(exclude, bool)
+    box = tuple(
+        slice(int(used[0]), int(used[-1]) + 1)
+        for axis in range(3)
+        for used in [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))]
+    )
+    markers = np.zeros(array.shape, np.int32)
+    for number, seed in enumerate(seeds, start=1):
+        markers[seed] = number
+    basins = np.zeros(array.shape, np.int32)
+    basins[box] = watershed(-array[box], markers[box], mask=mask[box], connectivity=np.ones((3, 3, 3)))
+    return basins
 
 
 def _percist(
