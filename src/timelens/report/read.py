@@ -114,6 +114,9 @@ def read_results(out: Path) -> Results:
             left_out[row["quantity"]] = left_out.get(row["quantity"], 0) + 1
             continue
         key = (row["subject"], row["session"])
+        if key not in by_name and (bed := _bed_of(row, sessions)) is not None:
+            # One of several animals in a bed: it is shown with the scan that all of them were in.
+            key, row = (bed.subject, bed.session), {**row, "region": f"{row['subject']}: {row['region']}"}
         if key not in by_name:  # a row is never lost because a list is
             by_name[key] = SessionResults(*key, out / key[0] / key[1], order=len(by_name))
             sessions.append(by_name[key])
@@ -125,6 +128,15 @@ def read_results(out: Path) -> Results:
             if problem not in session.problems:
                 session.problems.append(problem)
     return Results(out, study, sessions, problems, left_out)
+
+
+def _bed_of(row: Mapping[str, str], sessions: Sequence[SessionResults]) -> SessionResults | None:
+    """The session that the row's acquisition belongs to."""
+    for session in sessions:
+        ids = {record.get("id") for record in session.listed("acquisitions")}
+        if session.session == row["session"] and row.get("acquisition") in ids:
+            return session
+    return None
 
 
 def _sessions(out: Path, study: Mapping[str, Any]) -> list[SessionResults]:
