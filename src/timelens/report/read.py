@@ -9,8 +9,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,8 @@ def read_results(out: Path) -> Results:
         key = (row["subject"], row["session"])
         if key not in by_name and (bed := _bed_of(row, sessions)) is not None:
             # One of several animals in a bed: it is shown with the scan that all of them were in.
-            key, row = (bed.subject, bed.session), {**row, "region": f"{row['subject']}: {row['region']}"}
+            shown = {**row.text, "region": f"{row['subject']}: {row['region']}"}
+            key, row = (bed.subject, bed.session), replace(row, text=shown)
         if key not in by_name:  # a row is never lost because a list is
             by_name[key] = SessionResults(*key, out / key[0] / key[1], order=len(by_name))
             sessions.append(by_name[key])
@@ -130,11 +131,11 @@ def read_results(out: Path) -> Results:
     return Results(out, study, sessions, problems, left_out)
 
 
-def _bed_of(row: Mapping[str, str], sessions: Sequence[SessionResults]) -> SessionResults | None:
+def _bed_of(row: Row, sessions: Sequence[SessionResults]) -> SessionResults | None:
     """The session that the row's acquisition belongs to."""
     for session in sessions:
         ids = {record.get("id") for record in session.listed("acquisitions")}
-        if session.session == row["session"] and row.get("acquisition") in ids:
+        if session.session == row["session"] and row["acquisition"] in ids:
             return session
     return None
 
