@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -160,20 +161,25 @@ class LinearModel(ABC):
         rss: Array = np.empty(count, dtype)
         reason = np.empty(count, np.int32)
 
+        fixed = None if self._tissue_terms else self._one_matrix(weight)
+
         def work(start: int) -> None:
             at = slice(start, min(start + SLAB, count))
             block = source.slab(at.start, at.stop)
-            if self.shifts is not None and not self._tissue_terms:
-                self._map_fixed(block, weight, values[:, at], errors[:, at], rss[at])
+            doubtful = True
+            if fixed is not None:
+                if not fixed(block, values[:, at], errors[:, at], rss[at], reason[at]):
+                    doubtful = False
             else:
                 out, inverse, part = self._regress(block, weight, weights is not None)
                 rss[at] = part
                 found, variance = self._parameters(out, inverse, part, used, full=False)
                 for i, name in enumerate(names):
                     values[i, at], errors[i, at] = found[name], np.sqrt(variance[i])
-            here = {name: values[i, at] for i, name in enumerate(names)}
-            loose = {name: errors[i, at] for i, name in enumerate(names)}
-            reason[at] = self._judge(here, loose, block, weight, rss[at])
+            if doubtful:
+                here = {name: values[i, at] for i, name in enumerate(names)}
+                loose = {name: errors[i, at] for i, name in enumerate(names)}
+                reason[at] = self._judge(here, loose, block, weight, rss[at])
             if chosen is not None:
                 outside = ~chosen[at]
                 reason[at][outside] = int(Reason.NOT_SELECTED)
@@ -222,21 +228,26 @@ class LinearModel(ABC):
         )  # fmt: skip
         return out, inverse, rss
 
-    def _map_fixed(self, block: Array, weight: Floats, values: Array, errors: Array, rss: Array) -> None:
+    def _one_matrix(self, weight: Floats) -> Callable[[Array, Array, Array, Array, NDArray[np.int32]], int]:
+        """What fits a slab by one matrix into given maps, and returns how many voxels need a closer look."""
         keep = weight > 0
-        design = self.known[list(self.terms)][:, keep].T / 1.0
+        design = np.ascontiguousarray(self.known[list(self.terms)][:, keep].T)
         w = weight[keep]
         normal = np.linalg.inv(design.T @ (w[:, None] * design))
-        degrees = int(keep.sum()) - len(self.terms)
+        inverse = normal @ (design.T * w) / self.share
+        scale = np.sqrt(np.diag(normal) / (int(keep.sum()) - len(self.terms)))
         first = int(np.argmax(keep))
-        picked = block[first:] if bool(keep[first:].all()) else block[keep]
-        solve_fixed(
-            picked, self.offset[keep], normal @ (design.T * w) / self.share, design * self.share, w / self.share**2,
-            np.sqrt(np.diag(normal) / degrees), values, errors, rss,
-        )  # fmt: skip
-        for i, shift in enumerate(self.shifts or ()):
-            if shift:
-                values[i] += values.dtype.type(shift)
+        together = bool(keep[first:].all())
+
+        offset, scaled, row = self.offset[keep], design * self.share, w / self.share**2
+        flag = int(Reason.IMPRECISE)
+
+        def fit(block: Array, values: Array, errors: Array, rss: Array, reason: NDArray[np.int32]) -> int:
+            picked = block[first:] if together else block[keep]
+            maps = (values, errors, rss, reason)
+            return int(solve_fixed(picked, offset, inverse, scaled, row, scale, *maps, flag, IMPRECISE_ABOVE))
+
+        return fit
 
     def _parameters(
         self, out: Floats, inverse: Floats, rss: Floats, used: int, *, full: bool = True
@@ -267,7 +278,11 @@ class LinearModel(ABC):
         main, error = values[self.main], errors[self.main]
         with np.errstate(invalid="ignore"):
             reason[~(error <= IMPRECISE_ABOVE * np.abs(main))] = int(Reason.IMPRECISE)
-        # A finite main value with a finite error implies a finite curve; only the rest is looked at closely.
+        # Sums tell quickly whether everything is finite, as it nearly always is; only else voxels are looked at.
+        with np.errstate(all="ignore"):
+            whole = sum(float(array.sum()) for array in (*values.values(), *errors.values(), rss))
+        if np.isfinite(whole) and rss.min() > 0:
+            return reason
         doubtful = np.flatnonzero(~(np.isfinite(main) & np.isfinite(error)) | (rss == 0))
         if doubtful.size:
             seen = np.asarray(curves[:, doubtful], dtype=np.float64)

@@ -34,13 +34,19 @@ def solve_fixed(
     out: Array,
     error: Array,
     rss: Array,
-) -> None:  # pragma: no cover - compiled
+    reason: NDArray[np.int32],
+    imprecise: int,
+    above: float,
+) -> int:  # pragma: no cover - compiled
     """One matrix for all voxels: coefficients ``inverse @ data``, then residuals while the block is in the cache.
 
-    ``data`` (frames, n); ``scale`` turns the root of the weighted residual sum into each standard error.
+    ``data`` (frames, n); ``scale`` turns the root of the weighted residual sum into each standard error. ``reason`` is
+    ``imprecise`` where the first error exceeds ``above`` times its coefficient, else 0. Returns how many voxels have no
+    finite or a zero residual sum and need a closer look.
     """
     size, frames = inverse.shape
     count = data.shape[1]
+    doubtful = 0
     y = np.empty((frames, BLOCK))
     c, total = np.empty((size, BLOCK)), np.empty(BLOCK)
     for start in range(0, count, BLOCK):
@@ -70,15 +76,20 @@ def solve_fixed(
                         row[v] -= factor * sums[v]
                 for v in range(n):
                     total[v] += w * row[v] * row[v]
-        to_rss = rss[start : start + n]
+        to_rss, to_reason = rss[start : start + n], reason[start : start + n]
+        first, factor = c[0], scale[0]
         for v in range(n):
-            to_rss[v] = total[v]
-            total[v] = math.sqrt(total[v])
+            square = total[v]
+            to_rss[v] = square
+            doubtful += 0 if 0.0 < square < math.inf else 1
+            total[v] = math.sqrt(square)
+            to_reason[v] = 0 if factor * total[v] <= above * abs(first[v]) else imprecise
         for p in range(size):
             to_out, to_error, sums, factor = out[p, start : start + n], error[p, start : start + n], c[p], scale[p]
             for v in range(n):
                 to_out[v] = sums[v]
                 to_error[v] = factor * total[v]
+    return doubtful
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
@@ -135,6 +146,9 @@ def regress(
     gram = np.empty((size + 1, size + 1, BLOCK))
     y = np.empty(BLOCK)
     factor, mean = np.empty((size + 1, size + 1)), np.empty(size)
+    doubled = target == DOUBLE
+    for p in range(size):
+        doubled = doubled or columns[p] == DOUBLE
     for start in range(0, count, BLOCK):
         n = min(BLOCK, count - start)
         before[:], single[:], double[:] = 0.0, 0.0, 0.0
@@ -143,7 +157,15 @@ def regress(
             source, shift = data[f, start : start + n], offset[f]
             for v in range(n):
                 y[v] = (source[v] - shift) / share
-            _integrate(y, before, single, double, at_single, at_double, gaps[f], lengths[f], n)
+            if doubled:
+                _integrate(y, before, single, double, at_single, at_double, gaps[f], lengths[f], n)
+            else:
+                gap, length = 0.5 * gaps[f], lengths[f]
+                for v in range(n):
+                    total = single[v] + gap * (before[v] + y[v])
+                    at_single[v] = total + 0.5 * length * y[v]
+                    single[v] = total + length * y[v]
+                    before[v] = y[v]
             w = weight[f]
             if w == 0.0:
                 continue
@@ -174,6 +196,9 @@ def regress(
                     left, right, sums = x[p], x[q], gram[p, q]
                     for v in range(n):
                         sums[v] += w * left[v] * right[v]
+        if size == 2:
+            _finish_two(gram, n, out[:, start : start + n], inverse[:, :, start : start + n], rss[start : start + n])
+            continue
         for v in range(n):
             _finish(gram, v, size, factor, mean, out, inverse, rss, start + v)
 
@@ -214,3 +239,26 @@ def _finish(
                 total -= factor[k, i] * mean[k]
             mean[i] = total / factor[i, i]
             inverse[i, j, at] = mean[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
+def _finish_two(gram: Floats, n: int, out: Floats, inverse: Floats, rss: Floats) -> None:  # pragma: no cover - compiled
+    """The same for two regressors, many voxels at once."""
+    a, b, d = gram[0, 0], gram[1, 0], gram[1, 1]
+    e, f, g = gram[2, 0], gram[2, 1], gram[2, 2]
+    first, second = out[0], out[1]
+    aa, ab, ba, bb = inverse[0, 0], inverse[0, 1], inverse[1, 0], inverse[1, 1]
+    for v in range(n):
+        determinant = a[v] * d[v] - b[v] * b[v]
+        over = 1.0 / determinant if determinant > 1e-15 * a[v] * d[v] else math.nan
+        aa[v], bb[v] = d[v] * over, a[v] * over
+        ab[v] = -b[v] * over
+        ba[v] = ab[v]
+        # Elimination in the order of Cholesky keeps the residual sum free of needless cancellation.
+        slope = b[v] / a[v]
+        rest = f[v] - slope * e[v]
+        pivot = d[v] - slope * b[v]
+        second[v] = rest / pivot + 0.0 * over
+        first[v] = (e[v] - b[v] * second[v]) / a[v]
+        left = g[v] - e[v] * e[v] / a[v] - rest * rest / pivot
+        rss[v] = max(left, 0.0) + 0.0 * over

@@ -165,7 +165,7 @@ class SeparableModel(ABC):
                     return
             c, u, part, inverse, flags = self._solve(source.slab(start, stop)[:, inside], weight, MAP_TOLERANCE, search)
             value, variance = self._parameters(c, u, part, inverse, used, full=False)
-            error = {name: np.sqrt(variance[i]) for i, name in enumerate(value)}
+            error = {name: np.sqrt(np.maximum(variance[i], 0.0)) for i, name in enumerate(value)}
             reason[at] = self._judge(value, error, flags)
             rss[at] = part
             for name in names:

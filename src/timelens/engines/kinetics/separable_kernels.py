@@ -80,40 +80,36 @@ def _best_single(scores: Floats, inverse: Floats, positive: bool) -> tuple[float
 @njit(cache=True, nogil=True, error_model="numpy")
 def _subset(gram: Floats, right: Floats, size: int, mask: int, c: Floats, work: Floats) -> float:  # pragma: no cover
     """Solve the normal equations for the chosen coefficients (Cholesky); what they explain, or -1 if singular."""
-    index = np.empty(8, np.int64)
-    n = 0
+    explained = 0.0
     for i in range(size):
         c[i] = 0.0
-        if mask >> i & 1:
-            index[n] = i
-            n += 1
-    for i in range(n):
+        if not mask >> i & 1:
+            continue
         for j in range(i + 1):
-            total = gram[index[i], index[j]]
-            for k in range(j):
-                total -= work[i, k] * work[j, k]
-            if i == j:
-                if total <= 1e-14 * gram[index[i], index[i]]:
+            if mask >> j & 1:
+                total = gram[i, j]
+                for k in range(j):
+                    if mask >> k & 1:
+                        total -= work[i, k] * work[j, k]
+                if i != j:
+                    work[i, j] = total / work[j, j]
+                elif total <= 1e-14 * gram[i, i]:
                     return -1.0
-                work[i, i] = math.sqrt(total)
-            else:
-                work[i, j] = total / work[j, j]
-    x = np.empty(8)
-    for i in range(n):
-        total = right[index[i]]
+                else:
+                    work[i, i] = math.sqrt(total)
+        total = right[i]
         for k in range(i):
-            total -= work[i, k] * x[k]
-        x[i] = total / work[i, i]
-    explained = 0.0
-    for i in range(n):
-        explained += x[i] * x[i]
-    for i in range(n - 1, -1, -1):
-        total = x[i]
-        for k in range(i + 1, n):
-            total -= work[k, i] * x[k]
-        x[i] = total / work[i, i]
-    for i in range(n):
-        c[index[i]] = x[i]
+            if mask >> k & 1:
+                total -= work[i, k] * c[k]
+        c[i] = total / work[i, i]
+        explained += c[i] * c[i]
+    for i in range(size - 1, -1, -1):
+        if mask >> i & 1:
+            total = c[i]
+            for k in range(i + 1, size):
+                if mask >> k & 1:
+                    total -= work[k, i] * c[k]
+            c[i] = total / work[i, i]
     return explained
 
 
