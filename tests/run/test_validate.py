@@ -41,8 +41,9 @@ def test_rows_files_and_processes(tmp_path):
     # Small spheres lose contrast, which the truth of a noise-free scanner knows and that of the object does not.
     assert mean[-1]["truth"] > 1.3 * mean[1]["truth"]
     assert all(r["truth_object"] == pytest.approx(8.0) and r["bias_object_percent"] < -5 for r in mean)
-    assert all(abs(r["bias_percent"]) < 25 and r["n"] == 2 for r in mean)
-    assert all(2 < r["detection_limit"] < 8 for r in mean)
+    # The smallest is a voxel or two of these.
+    assert all(abs(r["bias_percent"]) < 20 and r["n"] == 2 for r in mean[2:])
+    assert all(2 < r["detection_limit"] < 8 for r in mean[2:])
     assert by_key["mtv", 37.0]["detection_limit"] is None
     table, picture = write_validation(one, tmp_path / "out")
     assert table.read_text().splitlines()[0] == ",".join(COLUMNS)
