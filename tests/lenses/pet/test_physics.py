@@ -136,7 +136,8 @@ def test_four_times_the_counts_halve_the_noise():
     assert one == pytest.approx(0.1)
     assert four == pytest.approx(0.05)
     assert relative_noise(100.0, cov=0.1, reference_counts=100.0, prompts=4.0) == pytest.approx(0.2)
-    assert relative_noise(0.0, cov=0.1, reference_counts=100.0) == 2.0
+    assert relative_noise(0.0, cov=0.1, reference_counts=100.0) == pytest.approx(2.0)
+    assert relative_noise(5.0, cov=0.0, reference_counts=100.0) == pytest.approx(0.0)
 
 
 def test_prompts():

@@ -13,8 +13,13 @@ from timelens.errors import DataError, MissingFieldError, UsageError
 from timelens.lenses.pet.lens import PetLens
 from timelens.lenses.pet.protocol import Calibration, PetProtocol, Scan, pet_protocol
 from timelens.lenses.pet.simulate import simulate
+from timelens.study import Geometry
 from timelens.study.contract import Administration, Protocol, Simulated
+from timelens.tumor.agents import PlacedTumour, agent_scene
+from timelens.tumor.architecture import INFLAMED
 from timelens.tumor.digital_patient import DigitalPatient, Shape, lesion
+from timelens.tumor.host import body_phantom, reference_host
+from timelens.tumor.microenvironment import build
 from timelens.tumor.paint import grid_over, label_region
 from timelens.tumor.scene import Curve, Scene, TumourField
 
@@ -257,3 +262,34 @@ def test_intervals_cover_closely() -> None:
     """2,000 lesion draws: 93 to 97 %."""
     found = coverage(2001, 2)
     assert 0.93 <= found <= 0.97, found
+
+
+def test_a_virtual_tumour_in_a_mouse_is_seen():
+    """89Zr minibody, serial scans: the whole road from cells to the scan, and what the scan shows of the truth."""
+    day = 86400.0
+    tumour = build(INFLAMED, Geometry.from_spacing((22, 22, 22), (0.7, 0.7, 0.7), frame="tumour"), 5)
+    mouse = body_phantom(reference_host("mouse"))
+    placed = PlacedTumour(tumour, (9.5, 3.0, 8.0), ["cd8a"])
+    made_scene = agent_scene(mouse, "zr89-crefmirlimab", {"flank": placed}, [day, 2 * day, 2.1 * day], dose_nmol=0.1)
+    protocol = Protocol(
+        "pet",
+        {
+            "voxel_mm": 1.0,
+            "fwhm_mm": 1.5,
+            "scans": [{"start_s": day, "frames_s": [1200]}, {"start_s": 2 * day, "frames_s": [1200]}],
+            "calibration": {"cov": 0.05, "duration_s": 1200, "concentration_bq_per_ml": 1e5, "diameter_mm": 30},
+        },
+    )
+    given = [Administration("zr89-crefmirlimab", INJECTED, 3.7e6, "89Zr")]
+    made = PetLens().simulate(made_scene.scene, given, protocol, np.random.default_rng(0))
+    assert [a.id for a in made.acquisitions] == ["pet-1", "pet-2"]
+    field = made_scene.scene.fields[0]
+    for k, acquisition in enumerate(made.acquisitions):
+        rows = {t.quantity: t for t in made.truth if t.acquisition == acquisition.id}
+        frame = np.average(field.suv[k], weights=field.share)
+        assert rows["suv_mean"].ideal == pytest.approx(frame, rel=0.02)
+        assert 0.6 * frame < rows["suv_mean"].seen < 1.2 * frame
+        assert acquisition.species == "mouse"
+        result = PetLens().quantify({"pet": acquisition}, made.regions, {"segment": {"rule": "given"}})
+        found = next(m for m in result.measurements if (m.region, m.quantity) == ("flank", "suv_mean"))
+        assert found.value == pytest.approx(rows["suv_mean"].seen, rel=0.1)

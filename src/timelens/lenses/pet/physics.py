@@ -314,8 +314,10 @@ def relative_noise(
     prompts, reference_prompts
         From :func:`prompts_per_true`, of the frame and of the calibration.
     """
-    effective = np.maximum(np.asarray(counts, float) / prompts, 1e-300)
-    return np.asarray(np.minimum(cov * np.sqrt(reference_counts / reference_prompts / effective), MOST_NOISE))
+    known = reference_counts / reference_prompts
+    least = known * (cov / MOST_NOISE) ** 2  # where the noise reaches MOST_NOISE
+    effective = np.maximum(np.asarray(counts, float) / prompts, least)
+    return np.asarray(cov * np.sqrt(known / effective)) if cov > 0 else np.zeros_like(effective)
 
 
 def with_noise(
