@@ -34,6 +34,8 @@ Bools = NDArray[np.bool_]
 CHUNK = 4096
 #: Relative fall of the residual sum of squares at which a map's iteration ends; the error left is far below noise.
 MAP_TOLERANCE = 1e-6
+#: Most steps of a map's iteration; what has not settled by then is flagged.
+MAP_STEPS = 30
 
 
 class SeparableModel(ABC):
@@ -216,7 +218,8 @@ class SeparableModel(ABC):
         rss, inverse = np.full(count, np.nan), np.full((count, size, size), np.nan)
         good = reason == 0
         if search is not None and good.any():
-            found = separable.solve(search, y if good.all() else y[good], tolerance=tolerance)
+            steps = MAP_STEPS if tolerance == MAP_TOLERANCE else 60
+            found = separable.solve(search, y if good.all() else y[good], tolerance=tolerance, limit=steps)
             c[good], u[good], rss[good], inverse[good] = found.coefficients, found.u, found.rss, found.inverse
             reason[good] = found.reason
         return c, u, rss, inverse, reason

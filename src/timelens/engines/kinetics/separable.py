@@ -104,10 +104,9 @@ def solve(search: Search, curves: Floats, *, tolerance: float = 1e-13, limit: in
     coefficients, u = np.zeros((count, linear)), np.zeros((count, search.exponentials))
     rss, inverse = np.empty(count), np.zeros((count, size, size))
     reason = np.zeros(count, dtype=np.int32)
-    scores = [curves @ free.T for free in search.projected]
     solve_all(
         curves, search.table.values, search.table.slopes, search.table.first, search.table.step, search.fixed,
-        search.exponentials, search.positive, scores[0], scores[-1], search.inverse[0], search.inverse[-1],
-        len(scores), tolerance, limit, coefficients, u, rss, inverse, reason,
+        search.exponentials, search.positive, search.projected[0], search.projected[-1], search.inverse[0],
+        search.inverse[-1], len(search.projected), tolerance, limit, coefficients, u, rss, inverse, reason,
     )  # fmt: skip
     return Solution(coefficients, u, rss, inverse, reason)

@@ -389,6 +389,16 @@ def _invert(
     return reason
 
 
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
+def _project(basis: Floats, y: Floats, out: Floats) -> None:  # pragma: no cover - compiled
+    # A matrix product by BLAS would start threads of its own inside every chunk's thread.
+    for i in range(basis.shape[0]):
+        row, total = basis[i], 0.0
+        for n in range(y.size):
+            total += row[n] * y[n]
+        out[i] = total
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def solve_all(
     curves: Floats,
@@ -399,8 +409,8 @@ def solve_all(
     fixed: Floats,
     n_exp: int,
     positive: bool,
-    scores: Floats,
-    scores_less: Floats,
+    projected: Floats,
+    projected_less: Floats,
     inverse: Floats,
     inverse_less: Floats,
     options: int,
@@ -423,8 +433,9 @@ def solve_all(
     other = np.zeros((linear + n_exp, frames))
     rows[:known], other[:known] = fixed, fixed
     u, c, u2, c2 = np.zeros(2), np.zeros(8), np.zeros(2), np.zeros(8)
-    buffer, tops = np.zeros(scores.shape[1]), np.zeros(scores.shape[1])
-    partner = np.zeros(scores.shape[1], np.int64)
+    buffer, tops = np.zeros(projected.shape[0]), np.zeros(projected.shape[0])
+    partner = np.zeros(projected.shape[0], np.int64)
+    s = np.zeros(projected.shape[0])
     gram, right = np.zeros((8, 8)), np.zeros(8)
     for v in range(curves.shape[0]):
         y = curves[v]
@@ -435,7 +446,7 @@ def solve_all(
         for option in range(options):
             if option == 1 and c[known - 1] > 0.0:
                 break  # the blood volume is positive: leaving it out cannot help
-            s = scores[v] if option == 0 else scores_less[v]
+            _project(projected if option == 0 else projected_less, y, s)
             g = inverse if option == 0 else inverse_less
             if n_exp == 2:
                 _best_pairs(s, g, positive, buffer, tops, partner)
@@ -452,6 +463,16 @@ def solve_all(
                         partner[i] = max(i - 2, 0)
                     u2[1] = first + wide * partner[i]
                 u2[0] = first + wide * i
+                if n_exp == 1 and 0 < i < s.size - 1:
+                    # The vertex of the parabola through the best rate and its neighbours saves a step.
+                    before, after, middle = (
+                        s[i - 1] ** 2 * g[0, i - 1],
+                        s[i + 1] ** 2 * g[0, i + 1],
+                        s[i] ** 2 * g[0, i],
+                    )
+                    bend = before - 2 * middle + after
+                    if bend < 0.0:
+                        u2[0] += wide * min(max(0.5 * (before - after) / bend, -0.5), 0.5)
                 rss, _, code = _descend(
                     y,
                     power,
