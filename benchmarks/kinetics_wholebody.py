@@ -47,14 +47,14 @@ class _File:
         self.descriptor = os.open(path, os.O_RDONLY)
         self.frame = SHAPE[1] * SHAPE[2] * SHAPE[3]
 
-    def slab(self, start: int, stop: int) -> Any:
+    def slab(self, start: int, stop: int, first: int) -> Any:
         import os
 
         import numpy as np
 
-        out = np.empty((SHAPE[0], stop - start), np.float32)
-        for f in range(SHAPE[0]):
-            os.preadv(self.descriptor, [memoryview(out[f]).cast("B")], 4 * (f * self.frame + start))
+        out = np.empty((SHAPE[0] - first, stop - start), np.float32)
+        for f in range(SHAPE[0] - first):
+            os.preadv(self.descriptor, [memoryview(out[f]).cast("B")], 4 * ((first + f) * self.frame + start))
         return out
 
 
@@ -80,7 +80,7 @@ def reading(data: Path) -> Any:
 
     def work() -> int:
         def one(start: int) -> int:
-            return int(source.slab(start, min(start + slab, source.frame)).nbytes)
+            return int(source.slab(start, min(start + slab, source.frame), 0).nbytes)
 
         with ThreadPoolExecutor(2) as pool:
             return sum(pool.map(one, range(0, source.frame, slab)))
@@ -99,8 +99,8 @@ def judge(result: Any, data: Path) -> dict[str, float | str]:
 
 WORKLOAD = Workload(
     title="Patlak maps of a whole body from disk",
-    about="440 x 440 x 645 voxels, 30 frames, float32 (15 GB in a file), the last 10 fitted, with standard errors. "
-    "`reading` only reads the file in the same slabs.",
+    about="440 x 440 x 645 voxels, 30 frames, float32 (15 GB in a file), the last 10 fitted and read, with standard errors. "
+    "`reading` reads all of the file once in the same slabs.",
     contenders=(Contender("timelens", ours), Contender("reading", reading)),
     prepare=prepare,
     judge=judge,

@@ -244,9 +244,9 @@ def test_a_source_is_read_by_slabs(frames: Frames, plasma: InputFunction, tissue
         shape = (28, 30, 40, 40)
         largest = 0
 
-        def slab(self, start: int, stop: int) -> np.ndarray:
+        def slab(self, start: int, stop: int, first: int) -> np.ndarray:
             self.largest = max(self.largest, stop - start)
-            return np.repeat(tissue(K1, K2, K3)[:, None] * 1.0, stop - start, axis=1)
+            return np.repeat(tissue(K1, K2, K3)[first:, None], stop - start, axis=1)
 
     reader = Reader()
     fit = Patlak(frames, plasma, t_star=1200).map(reader)

@@ -161,11 +161,13 @@ class LinearModel(ABC):
         rss: Array = np.empty(count, dtype)
         reason = np.empty(count, np.int32)
 
+        # With known regressors only, nothing before the first fitted frame is read.
+        first = 0 if self._tissue_terms else int(np.argmax(weight > 0))
         fixed = None if self._tissue_terms else self._one_matrix(weight)
 
         def work(start: int) -> None:
             at = slice(start, min(start + SLAB, count))
-            block = source.slab(at.start, at.stop)
+            block = source.slab(at.start, at.stop, first)
             doubtful = True
             if fixed is not None:
                 if not fixed(block, values[:, at], errors[:, at], rss[at], reason[at]):
@@ -179,7 +181,7 @@ class LinearModel(ABC):
             if doubtful:
                 here = {name: values[i, at] for i, name in enumerate(names)}
                 loose = {name: errors[i, at] for i, name in enumerate(names)}
-                reason[at] = self._judge(here, loose, block, weight, rss[at])
+                reason[at] = self._judge(here, loose, block, weight[first:], rss[at])
             if chosen is not None:
                 outside = ~chosen[at]
                 reason[at][outside] = int(Reason.NOT_SELECTED)
@@ -243,7 +245,7 @@ class LinearModel(ABC):
         flag = int(Reason.IMPRECISE)
 
         def fit(block: Array, values: Array, errors: Array, rss: Array, reason: NDArray[np.int32]) -> int:
-            picked = block[first:] if together else block[keep]
+            picked = block if together else block[keep[first:]]
             maps = (values, errors, rss, reason)
             return int(solve_fixed(picked, offset, inverse, scaled, row, scale, *maps, flag, IMPRECISE_ABOVE))
 

@@ -165,7 +165,9 @@ class SeparableModel(ABC):
                 at = inside + start
                 if at.size == 0:
                     return
-            c, u, part, inverse, flags = self._solve(source.slab(start, stop)[:, inside], weight, MAP_TOLERANCE, search)
+            c, u, part, inverse, flags = self._solve(
+                source.slab(start, stop, 0)[:, inside], weight, MAP_TOLERANCE, search
+            )
             value, variance = self._parameters(c, u, part, inverse, used, full=False)
             error = {name: np.sqrt(np.maximum(variance[i], 0.0)) for i, name in enumerate(value)}
             reason[at] = self._judge(value, error, flags)

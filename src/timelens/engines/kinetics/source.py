@@ -21,8 +21,8 @@ class SlabSource(Protocol):
     def shape(self) -> tuple[int, ...]:
         """(frames, ...)."""
 
-    def slab(self, start: int, stop: int) -> NDArray[Any]:
-        """Voxels ``start`` to ``stop`` of every frame, (frames, stop - start)."""
+    def slab(self, start: int, stop: int, first: int) -> NDArray[Any]:
+        """Voxels ``start`` to ``stop`` of frame ``first`` and all later ones, (frames - first, stop - start)."""
 
 
 class _ArraySource:
@@ -30,8 +30,8 @@ class _ArraySource:
         self.shape = array.shape
         self._flat = array.reshape(array.shape[0], -1)
 
-    def slab(self, start: int, stop: int) -> NDArray[Any]:
-        return self._flat[:, start:stop]
+    def slab(self, start: int, stop: int, first: int) -> NDArray[Any]:
+        return self._flat[first:, start:stop]
 
 
 def as_source(data: ArrayLike | SlabSource) -> SlabSource:
