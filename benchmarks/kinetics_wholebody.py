@@ -99,7 +99,7 @@ def judge(result: Any, data: Path) -> dict[str, float | str]:
 
 WORKLOAD = Workload(
     title="Patlak maps of a whole body from disk",
-    about="440 x 440 x 645 voxels, 30 frames, float32 (15 GB in a file), the last 10 fitted and read, with standard errors. "
+    about="440 x 440 x 645 voxels, 30 frames, float32 (15 GB in a file), the last 10 read and fitted, with errors. "
     "`reading` reads all of the file once in the same slabs.",
     contenders=(Contender("timelens", ours), Contender("reading", reading)),
     prepare=prepare,
