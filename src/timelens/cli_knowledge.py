@@ -189,7 +189,7 @@ def _explain(
     from timelens.knowledge import quantities
     from timelens.run import show_knowledge as show
 
-    found = quantities.get(quantity)
+    found = quantities.by_symbol(quantity) or quantities.get(quantity)
     if as_json:
         show.print_json(asdict(found))
     else:

@@ -13,7 +13,7 @@ from importlib import resources
 
 from timelens.errors import UsageError
 
-__all__ = ["Quantity", "find", "get", "names"]
+__all__ = ["Quantity", "by_symbol", "find", "get", "names"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,15 @@ def find(name: str) -> Quantity | None:
     return _table().get(name)
 
 
+def by_symbol(symbol: str) -> Quantity | None:
+    """The quantity that people write so (``SUVpeak``), in capitals or not; None if there is none.
+
+    >>> by_symbol("SUVpeak").name
+    'suv_peak'
+    """
+    return next((q for q in _table().values() if q.symbol.lower() == symbol.lower()), None)
+
+
 def get(name: str) -> Quantity:
     """The quantity of that name.
 
@@ -74,7 +83,7 @@ def get(name: str) -> Quantity:
     >>> get("suv_max").unit
     'g/mL'
     """
-    found = _table().get(name) or next((q for q in _table().values() if q.symbol.lower() == name.lower()), None)
+    found = _table().get(name)
     if found is None:
         near = difflib.get_close_matches(name, names(), n=3)
         raise UsageError(
