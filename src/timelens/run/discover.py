@@ -17,6 +17,7 @@ from timelens.formats.scan import (
     patient_identifier,
     scan_folder,
 )
+from timelens.run.files import from_root
 from timelens.run.inventory import FIELDS, UNKNOWN, Inventory, SessionEntry
 from timelens.run.lenses import all_lenses
 from timelens.study.acquisition import Acquisition
@@ -259,7 +260,4 @@ def _participants(root: Path, subjects: Sequence[str]) -> dict[str, dict[str, An
 
 def _without_root(problem: Problem, root: Path) -> Problem:
     """A problem whose file is named from the study's root, as the user sees it."""
-    path = Path(problem.file)
-    if problem.file and path.is_absolute() and path.resolve().is_relative_to(root):
-        return replace(problem, file=path.resolve().relative_to(root).as_posix())
-    return problem
+    return replace(problem, file=from_root(problem.file, root))

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "alive", "appearing_folder", "bids_label", "clear_drafts", "output_stem", "overlaid", "plain", "put_back",
-    "write_json", "write_text",
+    "alive", "appearing_folder", "bids_label", "clear_drafts", "from_root", "output_stem", "overlaid", "plain",
+    "put_back", "write_json", "write_text",
 ]  # fmt: skip
 
 _DAY_S = 86_400.0
@@ -72,6 +72,14 @@ def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
         before = merged.get(key)
         merged[key] = overlaid(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
     return merged
+
+
+def from_root(path: str, root: Path) -> str:
+    """A path as the user sees it: from the study's root where it lies there, else as it stands."""
+    place = Path(path)
+    if path and place.is_absolute() and place.resolve().is_relative_to(root.resolve()):
+        return place.resolve().relative_to(root.resolve()).as_posix()
+    return path
 
 
 def bids_label(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, cast, get_args
 
 from timelens.errors import DataError, Problem, TimelensError
 from timelens.formats.scan import load_acquisition, load_region, patient_words
-from timelens.run.files import plain
+from timelens.run.files import from_root, plain
 from timelens.run.inventory import UNKNOWN, SessionEntry, stated_values
 from timelens.study.acquisition import Acquisition
 from timelens.study.image import Image
@@ -230,9 +230,7 @@ def _mask(found: Inputs, words: set[str], alias: str, root: Path) -> None:
     pattern = re.compile("|".join(sorted((re.escape(w) for w in words), key=len, reverse=True)), re.IGNORECASE)
 
     def clean(text: str) -> str:
-        path = Path(text)
-        if path.is_absolute() and path.resolve().is_relative_to(root.resolve()):
-            text = path.resolve().relative_to(root.resolve()).as_posix()
+        text = from_root(text, root)
         return pattern.sub(alias, text) if words else text
 
     def cleaned(problem: Problem) -> Problem:

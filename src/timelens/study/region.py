@@ -7,7 +7,7 @@ millimetres of a frame of reference and are laid onto a grid when voxels are ask
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -123,6 +123,12 @@ class Region:
         for number in sorted(self.shapes) if only is None else only:
             result[self._mask(number, target)] = number
         return result
+
+    def masks(self, target: Geometry, numbers: Iterable[int]) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+        """Each of some regions whole, as a mask on a grid; label images are laid once for all of them."""
+        whole = self.on(target) if self.labels is not None else None
+        for number in numbers:
+            yield number, (self.on(target, only=[number]) if whole is None else whole) == number
 
     def _mask(self, number: int, target: Geometry) -> NDArray[np.bool_]:
         if self.kind == "points":

@@ -222,11 +222,6 @@ def _warning(message: str, path: str | Path, field: str, found: str, *, mend: st
     return Problem(message, str(path), field, found, mend=mend, severity="warning")
 
 
-def first_moment(moments: Sequence[datetime | None]) -> datetime | None:
-    """The earliest of several date-times that are known."""
-    return min((m for m in moments if m is not None), default=None)
-
-
 def day_of(dataset: Dataset, path: str | Path) -> date | None:
     """Date of the series, for acquisition times without one."""
     when = moment(dataset, "Series", path)

@@ -313,8 +313,8 @@ def _inside(region: Region, image: Image, body: NDArray[np.bool_]) -> Region:
         return region
     assert image.geometry is not None
     labels = np.zeros(image.geometry.shape, np.int32)
-    for number in numbers:
-        labels[(region.on(image.geometry, only=[number]) == number) & body] = number
+    for number, mask in region.masks(image.geometry, numbers):
+        labels[mask & body] = number
     here = {n: region.name(n) for n in numbers if (labels == n).any()}
     data = Image(labels, unit="1", geometry=image.geometry)
     return Region(region.id, "labels", here, data, method=region.method, roles=dict(region.roles))

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import timelens
-from timelens.engines.regions.measure import measure_labels
+from timelens.engines.regions.labels import Regions
+from timelens.engines.regions.measure import measure_regions
 from timelens.engines.regions.reasons import Reason, explain
 from timelens.engines.uptake.body import body_surface_area
 from timelens.knowledge import quantities
@@ -63,11 +64,9 @@ _WHY: dict[str, Reason] = {
 }
 
 
-def lesion_table(
-    image: NDArray[Any], labels: NDArray[Any], spacing: Sequence[float], numbers: Sequence[int]
-) -> dict[str, NDArray[Any]]:
-    """The engine's table for the numbered lesions, in that order; a number without voxels is a row of NaN."""
-    return measure_labels(image, labels, spacing, wanted=list(numbers))
+def lesion_table(image: NDArray[Any], found: Regions, spacing: Sequence[float]) -> dict[str, NDArray[Any]]:
+    """The engine's table for lesions already found, in their order; one without voxels is a row of NaN."""
+    return measure_regions(image, found, spacing)
 
 
 def lesion_rows(

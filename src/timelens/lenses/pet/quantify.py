@@ -92,9 +92,8 @@ def measure_suv(
     array, spacing = suv.numpy(), suv.geometry.spacing
     sul_factor = ratios.get("lbm_janma", ratios.get("lbm_james"))
     lesions = find_lesions(suv, regions, organs, options["segment"], sul_factor=sul_factor)
-    numbers = list(lesions.names)
-    table = lesion_table(array, lesions.labels, spacing, numbers)
-    found = find_regions(lesions.labels, wanted=numbers)
+    found = find_regions(lesions.labels, wanted=list(lesions.names))
+    table = lesion_table(array, found, spacing)
     rows = lesion_rows(table, list(lesions.names.values()), unit="g/mL", method=lesions.method)
     result = Measured(rows, lesions, list(lesions.problems))
     if organs.liver is not None:
@@ -246,7 +245,8 @@ def measure_values(image: Image, regions: Sequence[Region]) -> Measured:
     """Plain values in the image's unit of the given regions, where SUV cannot be had."""
     assert image.geometry is not None
     lesions = find_lesions(image, regions, Organs(), {"rule": "given"})
-    table = lesion_table(image.numpy(), lesions.labels, image.geometry.spacing, list(lesions.names))
+    found = find_regions(lesions.labels, wanted=list(lesions.names))
+    table = lesion_table(image.numpy(), found, image.geometry.spacing)
     rows = lesion_rows(table, list(lesions.names.values()), unit=image.unit, method="given", suv=False)
     return Measured(rows, lesions, list(lesions.problems))
 

@@ -61,11 +61,9 @@ def organs_on(regions: Sequence[Region], target: Geometry) -> Organs:
     bodies = np.zeros(target.shape, np.int32)
     body_names: dict[int, str] = {}
     for region in regions:
-        for number in region.names:
+        wanted = [n for n in region.names if region.role(n) not in ("lesion", "unknown")]
+        for number, here in region.masks(target, wanted) if wanted else ():
             role = region.role(number)
-            if role in ("lesion", "unknown"):
-                continue
-            here = region.on(target, only=[number]) == number
             if role == "body":
                 new = len(body_names) + 1
                 bodies[here] = new
@@ -133,8 +131,8 @@ def _given(regions: Sequence[Region], image: Image) -> Lesions:
     names: dict[int, str] = {}
     problems: list[Problem] = []
     for region in regions:
-        for number in sorted(n for n in region.names if region.role(n) == "lesion"):
-            here = region.on(image.geometry, only=[number]) == number
+        wanted = sorted(n for n in region.names if region.role(n) == "lesion")
+        for number, here in region.masks(image.geometry, wanted) if wanted else ():
             new = len(names) + 1
             names[new] = _unique(region.name(number), set(names.values()))
             claimed = here & (labels > 0)

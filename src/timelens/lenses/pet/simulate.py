@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timelens.engines.radioactivity.attenuation import mu_511kev
+from timelens.engines.regions.labels import find_regions
 from timelens.errors import DataError, MissingFieldError, UsageError
 from timelens.knowledge import nuclides, quantities
 from timelens.knowledge.records import Radionuclide
@@ -336,7 +337,7 @@ def _truth(
     names = dict(region.names)
     if not names:
         return []
-    table = lesion_table(picture, region.labels.numpy(), geometry.spacing, list(names))
+    table = lesion_table(picture, find_regions(region.labels.numpy(), wanted=list(names)), geometry.spacing)
     sizes = {s.name: (s.volume_ml, s.centre) for s in scene.host.lesions} | {
         f.name: (f.volume_ml, f.centre) for f in scene.fields
     }

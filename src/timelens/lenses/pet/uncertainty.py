@@ -21,6 +21,7 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 
 from timelens.engines.regions.labels import Regions
 from timelens.engines.regions.noise import correlation_length, mean_standard_error
+from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA
 from timelens.errors import DataError
 from timelens.study.measurement import Measurement
 from timelens.study.provenance import DEFAULT_SEED
@@ -29,7 +30,6 @@ __all__ = ["REPEATABILITY", "Noise", "image_noise", "volume_errors", "with_noise
 
 _QIBA = "QIBA FDG-PET/CT Profile 1.13 (wCV 12 %)"
 _LODGE = "Lodge 2017 doi:10.2967/jnumed.116.186353 (wCV 10 %)"
-_FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 _REPLICATES = 40
 #: Within-subject coefficient of variation and its source.
 REPEATABILITY: dict[str, tuple[float, str]] = {
@@ -98,8 +98,8 @@ def volume_errors(
     Davison & Hinkley, Bootstrap Methods and their Application, 1997, doi:10.1017/CBO9780511802843, section 2.1.
     """
     edges = np.asarray(spacing, float)
-    sigma = noise.fwhm_mm / _FWHM_PER_SIGMA / edges
-    margin = np.maximum(2, np.ceil(2 * sigma * _FWHM_PER_SIGMA)).astype(int)
+    sigma = noise.fwhm_mm / FWHM_PER_SIGMA / edges
+    margin = np.maximum(2, np.ceil(2 * sigma * FWHM_PER_SIGMA)).astype(int)
     rng = np.random.default_rng(DEFAULT_SEED)
     errors = np.full((len(found), 2), np.nan)
     for k in np.flatnonzero(found.counts):
