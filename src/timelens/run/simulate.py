@@ -22,13 +22,14 @@ from timelens.errors import UsageError
 from timelens.formats import bids
 from timelens.formats.dicom import uid, write_seg, write_series
 from timelens.lenses.pet.protocol import PetProtocol, pet_protocol
-from timelens.lenses.pet.simulate import hounsfield, simulate
+from timelens.lenses.pet.simulate import simulate
 from timelens.run.demo_study import organ_region
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Administration, Protocol, Simulated
 from timelens.study.geometry import Geometry
 from timelens.study.image import Image
 from timelens.tumor.digital_patient import DigitalPatient, Shape, lesion, standard_organs
+from timelens.tumor.paint import hounsfield
 from timelens.tumor.scene import Scene
 
 __all__ = ["COLUMNS", "Cohort", "read_spec", "simulate_cohort"]

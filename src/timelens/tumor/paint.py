@@ -16,8 +16,9 @@ from timelens.study.geometry import Geometry
 from timelens.study.image import Image
 from timelens.study.region import Region, Role
 from timelens.tumor.digital_patient import DigitalPatient, Point, Shape
+from timelens.tumor.scene import Scene
 
-__all__ = ["AIR_HU", "ct_image", "grid_over", "label_region", "suv_image", "voxel_shares"]
+__all__ = ["AIR_HU", "ct_image", "grid_over", "hounsfield", "label_region", "suv_image", "voxel_shares"]
 
 #: Hounsfield number of what surrounds the body, and the lowest that scanners store.
 AIR_HU = -1000.0
@@ -114,6 +115,15 @@ def ct_image(
         values += np.float32(noise_hu) * _generator(rng).standard_normal(values.shape, dtype=np.float32)
     stored = np.rint(np.maximum(values, LEAST_HU)).astype(np.int16)
     return Image(stored, unit="[hnsf'U]", geometry=geometry, quantity="hounsfield")
+
+
+def hounsfield(scene: Scene, geometry: Geometry) -> Volume:
+    """Attenuation of a scene, its field tumours included, as voxel means in Hounsfield units."""
+    values = np.full(geometry.shape, AIR_HU, np.float32)
+    _paint([(s, s.hu) for s in scene.shapes], values, geometry, 2)
+    for tumour in scene.fields:
+        values += tumour.on(tumour.share, geometry) * (np.float32(tumour.hu) - values)
+    return values
 
 
 def label_region(

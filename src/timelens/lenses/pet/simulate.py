@@ -40,10 +40,10 @@ from timelens.study.image import Image
 from timelens.study.region import Region, Role
 from timelens.study.timing import FrameTiming
 from timelens.tumor.expected import PEAK_RADIUS_MM, overlap_share
-from timelens.tumor.paint import ct_image, grid_over
+from timelens.tumor.paint import grid_over, hounsfield
 from timelens.tumor.scene import Scene
 
-__all__ = ["field_of_view", "hounsfield", "lesion_regions", "noisy_frames", "simulate"]
+__all__ = ["field_of_view", "lesion_regions", "noisy_frames", "simulate"]
 
 Volume = NDArray[np.float32]
 #: Air around the body in the field of view, mm.
@@ -219,14 +219,6 @@ def noisy_frames(
         )
         result[k] = with_noise(picture, noise, geometry.spacing, plan.noise_fwhm_mm, rng)
     return result
-
-
-def hounsfield(scene: Scene, geometry: Geometry) -> Volume:
-    """Attenuation of the scene as voxel means, in Hounsfield units."""
-    values = ct_image(scene.host, geometry).numpy().astype(np.float32)
-    for tumour in scene.fields:
-        values += tumour.on(tumour.share, geometry) * (np.float32(tumour.hu) - values)
-    return values
 
 
 def field_of_view(scene: Scene, plan: PetProtocol, *, frame: str = "scanner") -> Geometry:
