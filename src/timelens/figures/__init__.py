@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 _WHERE = {
     "CurvePanel": "curves",
+    "FitCurve": "kinetics",
+    "GraphicalPlot": "kinetics",
     "TrendPoint": "trend",
     "curves_figure": "curves",
+    "fits_figure": "kinetics",
+    "graphical_figure": "kinetics",
     "histogram_figure": "histogram",
+    "input_figure": "kinetics",
     "mip_figure": "volume",
     "png_bytes": "canvas",
     "region_colour": "palette",
@@ -30,6 +35,11 @@ if TYPE_CHECKING:
     from timelens.figures.curves import CurvePanel as CurvePanel
     from timelens.figures.curves import curves_figure as curves_figure
     from timelens.figures.histogram import histogram_figure as histogram_figure
+    from timelens.figures.kinetics import FitCurve as FitCurve
+    from timelens.figures.kinetics import GraphicalPlot as GraphicalPlot
+    from timelens.figures.kinetics import fits_figure as fits_figure
+    from timelens.figures.kinetics import graphical_figure as graphical_figure
+    from timelens.figures.kinetics import input_figure as input_figure
     from timelens.figures.palette import region_colour as region_colour
     from timelens.figures.text import unit_text as unit_text
     from timelens.figures.trend import TrendPoint as TrendPoint

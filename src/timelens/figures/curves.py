@@ -13,11 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from timelens.errors import UsageError
 from timelens.figures.canvas import new_figure, plot_axes
 from timelens.figures.palette import region_colour
-from timelens.figures.text import with_unit
+from timelens.figures.text import time_unit, with_unit
 
 __all__ = ["CurvePanel", "curves_figure"]
 
-_UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("d", 86400.0))
 _LINE = 0.16
 
 
@@ -84,7 +83,7 @@ def _draw(
 ) -> None:
     lines = {name: _line(name, *curve) for name, curve in panel.curves.items()}
     last = max((float(t[-1]) for t, _ in lines.values() if t.size), default=1.0)
-    unit, seconds = next(((u, s) for u, s in reversed(_UNITS) if last >= 4 * s), _UNITS[0])
+    unit, seconds = time_unit(last)
     axes = plot_axes(figure, box, x=f"Time [{unit}]", y=with_unit(panel.symbol, panel.unit), title=panel.title)
     axes.title.set_parse_math(False)
     top = 0.0

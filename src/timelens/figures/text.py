@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["nice_ceiling", "nice_length", "unit_text", "with_unit"]
+__all__ = ["nice_ceiling", "nice_length", "readable_unit", "time_unit", "unit_text", "with_unit"]
 
 _WHOLE = {
     "1": "",
@@ -16,6 +16,7 @@ _WHOLE = {
     "mL/(100.g)": "mL/100 g",
     "mL/min/(100.g)": "mL/min/100 g",
 }
+_TIMES = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("d", 86400.0))
 _POWERS = {"-": "⁻", "1": "¹", "2": "²", "3": "³", "4": "⁴", "6": "⁶"}
 
 
@@ -68,3 +69,26 @@ def nice_length(longest: float) -> float:
     power = math.floor(math.log10(longest))
     steps = [float(f"{step}e{power}") for step in (1, 2, 5)]
     return max(s for s in steps if s <= longest)
+
+
+def readable_unit(code: str, largest: float) -> tuple[str, float]:
+    """A UCUM code in which values up to the largest are short to write, and the factor that leads there.
+
+    Only becquerels take another prefix; other units stay.
+
+    >>> readable_unit("Bq/mL", 23000.0), readable_unit("g/mL", 23000.0)
+    (('kBq/mL', 0.001), ('g/mL', 1.0))
+    """
+    for prefix, factor in (("M", 1e-6), ("k", 1e-3)):
+        if code.startswith("Bq") and largest * factor >= 1:
+            return prefix + code, factor
+    return code, 1.0
+
+
+def time_unit(last: float) -> tuple[str, float]:
+    """The largest of s, min, h and d that a time in s holds four times, and its seconds.
+
+    >>> time_unit(200.0), time_unit(5400.0)
+    (('s', 1.0), ('min', 60.0))
+    """
+    return next(((unit, seconds) for unit, seconds in reversed(_TIMES) if last >= 4 * seconds), _TIMES[0])
