@@ -13,7 +13,7 @@ from timelens.errors import MissingFieldError, UsageError
 from timelens.knowledge import quantities
 from timelens.tumor.architecture import ARCHITECTURES, INFLAMED
 from timelens.tumor.cells import LEAVES
-from timelens.tumor.microenvironment import FIELDS, PERMEABILITY_MM_PER_S, build
+from timelens.tumor.microenvironment import FIELDS, build
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -56,12 +56,10 @@ def test_vessels_for_agents() -> None:
     m = tumour()
     assert m.vessel_surface == pytest.approx(2 * m.vessel_volume_fraction / 0.005, rel=1e-5)
     assert m.ps(1e-3) == pytest.approx(m.vessel_surface * m["leakiness"] * 1e-3 * 60, rel=1e-5)
-    assert m.ps_of_class("large") == pytest.approx(m.ps(PERMEABILITY_MM_PER_S["large"]), rel=1e-6)
+    assert m.ps_of_class("antibody") == pytest.approx(m.ps(3e-6), rel=1e-6)
     assert m.plasma_volume_fraction == pytest.approx(m.vessel_volume_fraction * (1 - m["haematocrit"]), rel=1e-5)
     assert m.plasma_flow == pytest.approx(m.perfusion * (1 - m["haematocrit"]), rel=1e-5)
     assert m["leakiness"][m.masks["tumour"]].mean() == pytest.approx(1, abs=0.25)
-    ordered = [PERMEABILITY_MM_PER_S[c] for c in ("ion", "small", "peptide", "medium", "large", "particle")]
-    assert ordered == sorted(ordered, reverse=True)
 
 
 def test_regions_are_disjoint_where_they_should_be() -> None:
@@ -99,7 +97,7 @@ def test_what_is_not_there_is_refused() -> None:
     with pytest.raises(MissingFieldError, match="no cells of this component"):
         m.density("pd-1")
     with pytest.raises(UsageError, match="No permeability is known for this class"):
-        m.ps_of_class("cell")
+        m.ps_of_class("virus")
     with pytest.raises(UsageError, match="A permeability is not negative"):
         m.ps(-1.0)
 

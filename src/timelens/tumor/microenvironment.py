@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timelens.errors import MissingFieldError, UsageError
-from timelens.knowledge import targets
+from timelens.knowledge import permeability, targets
 from timelens.study.geometry import Geometry
 from timelens.study.image import Image
 from timelens.tumor.architecture import Architecture
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from timelens.tumor.dynamics import Course
     from timelens.tumor.section import Section
 
-__all__ = ["FIELDS", "PERMEABILITY_MM_PER_S", "Microenvironment", "build"]
+__all__ = ["FIELDS", "Microenvironment", "build"]
 
 Field = NDArray[np.float32]
 
@@ -59,12 +59,6 @@ FIELDS: Mapping[str, tuple[str, str | None]] = MappingProxyType(
         "ph": ("[pH]", "ph"),
         "stiffness": ("kPa", "stiffness"),
     }
-)
-
-#: Permeability of tumour vessels by mass class of an agent, mm/s: orders (Thurber & Weissleder 2011,
-#: doi:10.1371/journal.pone.0024696; Schmidt & Wittrup 2009, doi:10.1158/1535-7163.MCT-09-0195). Cells do not diffuse.
-PERMEABILITY_MM_PER_S = MappingProxyType(
-    {"ion": 2e-4, "small": 1e-4, "peptide": 3e-5, "medium": 8e-6, "large": 3e-6, "particle": 2e-7}
 )
 
 
@@ -168,16 +162,9 @@ class Microenvironment:
             )
         return self.vessel_surface * self["leakiness"] * np.float32(60 * permeability_mm_per_s)
 
-    def ps_of_class(self, mass_class: str) -> Field:
-        """As :meth:`ps`, with the class default of :data:`PERMEABILITY_MM_PER_S` (``small``, ``large`` ...)."""
-        if mass_class not in PERMEABILITY_MM_PER_S:
-            raise UsageError(
-                "No permeability is known for this class",
-                field="mass_class",
-                found=mass_class,
-                expected=", ".join(PERMEABILITY_MM_PER_S),
-            )
-        return self.ps(PERMEABILITY_MM_PER_S[mass_class])
+    def ps_of_class(self, kind: str) -> Field:
+        """As :meth:`ps`, with the permeability of a class (``antibody``, ``peptide`` ...) in the knowledge base."""
+        return self.ps(permeability.get(kind).mm_per_s)
 
     # -- cells and targets ---------------------------------------------------------------------------------------
 

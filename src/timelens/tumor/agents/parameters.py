@@ -1,8 +1,8 @@
 """What an agent's physiology needs to know of it: its own values, those of its record, else those of its class.
 
-Class values stand in ``data/classes.csv``, own values in ``data/own.csv``, each with its source. A class that lacks a
-value takes it from the wider class (a nanobody is a fragment). Every value says where it comes from, and
-:attr:`AgentParameters.defaults` lists what was only assumed.
+Class values stand in ``data/classes.csv``, own values in ``data/own.csv``, permeability in the knowledge base, each
+with its source. A class that lacks a value takes it from the wider class (a nanobody is a fragment). Every value says
+where it comes from, and :attr:`AgentParameters.defaults` lists what was only assumed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from timelens.errors import DataError, MissingFieldError, UsageError
-from timelens.knowledge import agents
+from timelens.knowledge import agents, permeability
 from timelens.knowledge.records import Agent
 
 __all__ = ["AgentParameters", "Model", "Parameter", "agent_parameters", "sieving"]
@@ -186,6 +186,8 @@ def agent_parameters(
         for row in rows:
             if row["class"] == level and row["species"] in ("any", species):
                 values[row["parameter"]] = _parameter(row, "class default")
+        if crossing := permeability.find(str(level)):
+            values["permeability"] = Parameter(crossing.mm_per_s, "mm/s", crossing.source, "class default")
     uptake: tuple[str, ...] = ()
     if record is not None:
         _from_record(record, kind, values)
@@ -193,6 +195,8 @@ def agent_parameters(
     for row in own:
         if record is not None and row["agent"] == record.id and row["species"] in ("any", species):
             values[row["parameter"]] = _parameter(row, "own")
+    if record is not None and (crossing := permeability.find(record.id)):
+        values["permeability"] = Parameter(crossing.mm_per_s, "mm/s", crossing.source, "own")
     for key, value in (overrides or {}).items():
         if key not in values and not key.startswith(("ps.", "trapping.")):
             raise UsageError("There is no such value", field="overrides", found=key, expected=sorted(values))
