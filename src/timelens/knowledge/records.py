@@ -159,6 +159,21 @@ class Target(_Record):
     caution: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kinetics:
+    """How a dynamic scan with an agent is analysed where nobody says otherwise; see the schema for the fields."""
+
+    regions: str
+    image_input: bool
+    source: str
+    maps: tuple[str, ...] = ()
+    reference: tuple[str, ...] = ()
+    t_star_min: float | None = None
+    metabolites: bool | None = None
+    plasma_to_blood: float | None = None
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Agent(_Record):
     """What is given, grown or stained so that a modality sees something."""
@@ -183,6 +198,7 @@ class Agent(_Record):
     excretion: tuple[str, ...] = ()
     plasma_kinetics: str | None = None
     kinetic_models: tuple[str, ...] = ()
+    kinetics: Kinetics | None = None
     normal_uptake: tuple[str, ...] = ()
     stage: str = "not stated"
     setting: str = ""
@@ -247,6 +263,7 @@ _NESTED: dict[str, type] = {
     "branches": Branch,
     "spectra": Spectrum,
     "photons": Photon,
+    "kinetics": Kinetics,
 }
 
 
@@ -260,6 +277,8 @@ def from_dict(kind: type[T], row: Mapping[str, Any]) -> T:
                 values[name] = tuple(from_dict(nested, each) for each in value)
             else:
                 values[name] = tuple(value)
+        elif isinstance(value, dict) and name in _NESTED:
+            values[name] = from_dict(_NESTED[name], value)
         else:
             values[name] = value
     return kind(**values)
@@ -274,5 +293,7 @@ def as_dict(record: Any) -> dict[str, Any]:
             value = [as_dict(item) if is_dataclass(item) else item for item in value]
         elif isinstance(value, Mapping):
             value = dict(value)
+        elif is_dataclass(value):
+            value = as_dict(value)
         row[each.name] = value
     return row

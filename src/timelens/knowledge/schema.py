@@ -278,6 +278,20 @@ class Dose(Strict):
         return self
 
 
+class Kinetics(Strict):
+    """How a dynamic scan with this agent is analysed where nobody says otherwise."""
+
+    regions: Text = Field(description="Model of regional curves, as the engine calls it: '2tcm_irreversible'.")
+    maps: tuple[Text, ...] = Field((), description="Models of the maps: 'patlak'.")
+    image_input: bool = Field(description="Whether a blood region of the image may stand for arterial samples.")
+    reference: tuple[Text, ...] = Field((), description="Names of the reference region, the best first.")
+    t_star_min: float | None = Field(None, ge=0, description="Start of the straight part of a plot, min.")
+    metabolites: bool | None = Field(None, description="Whether plasma holds labelled metabolites; None: not known.")
+    plasma_to_blood: float | None = Field(None, gt=0, description="Ratio of plasma to whole blood where it is constant.")
+    source: Text = Field(description="DOI, PMID; or the evidence of this base.")
+    note: str = ""
+
+
 class Agent(Record):
     """What is given, grown or stained so that a modality sees something.
 
@@ -309,6 +323,7 @@ class Agent(Record):
     excretion: tuple[Excretion, ...] = ()
     plasma_kinetics: PlasmaKinetics | None = None
     kinetic_models: tuple[KineticModel, ...] = Field((), description="Ways of quantifying that suit it.")
+    kinetics: Kinetics | None = Field(None, description="What a dynamic scan gets by default.")
     normal_uptake: tuple[Text, ...] = Field((), description="Organs with normal uptake.")
     stage: Stage = "not stated"
     setting: str = Field("", description="Disease or model, as stated.")
