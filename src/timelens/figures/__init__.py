@@ -19,6 +19,7 @@ _WHERE = {
     "histogram_figure": "histogram",
     "input_figure": "kinetics",
     "mip_figure": "volume",
+    "parameter_map_figure": "parameter_map",
     "png_bytes": "canvas",
     "region_colour": "palette",
     "slices_figure": "volume",
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from timelens.figures.kinetics import graphical_figure as graphical_figure
     from timelens.figures.kinetics import input_figure as input_figure
     from timelens.figures.palette import region_colour as region_colour
+    from timelens.figures.parameter_map import parameter_map_figure as parameter_map_figure
     from timelens.figures.text import unit_text as unit_text
     from timelens.figures.trend import TrendPoint as TrendPoint
     from timelens.figures.trend import trend_figure as trend_figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["nice_ceiling", "nice_length", "readable_unit", "time_unit", "unit_text", "with_unit"]
+__all__ = ["nice_ceiling", "nice_length", "readable_unit", "symbol_math", "time_unit", "unit_text", "with_unit"]
 
 _WHOLE = {
     "1": "",
@@ -36,6 +36,18 @@ def unit_text(code: str) -> str:
 
 def _raised(digits: str) -> str:
     return "".join(_POWERS.get(d, d) for d in digits)
+
+
+def symbol_math(symbol: str) -> str:
+    r"""A symbol with its lower part set as such, for text that matplotlib parses.
+
+    >>> symbol_math("K_i"), symbol_math("SUV")
+    ('$K_\\mathrm{i}$', 'SUV')
+    """
+    match = re.fullmatch(r"([A-Za-z]+)_?([A-Za-z]+|\d)", symbol)
+    if match is None or ("_" not in symbol and not match[2].isdigit()):
+        return symbol
+    return f"${match[1]}_\\mathrm{{{match[2]}}}$"
 
 
 def with_unit(label: str, code: str) -> str:
