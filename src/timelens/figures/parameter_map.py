@@ -1,7 +1,7 @@
 """Maps of a parameter with their errors: three planes or a row of axial cuts, colour bars with units.
 
 Volumes are plain arrays in display order (head to feet, anterior to posterior, right to left), as
-:meth:`timelens.figures.anatomy.Display.turn` gives them. Where there is no value (NaN), the ground or the anatomy shows.
+:meth:`timelens.figures.anatomy.Display.turn` gives them. Voxels without a value (NaN) show the ground, or the anatomy.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def parameter_map_figure(
     labels
         Region numbers of the same shape, outlined.
     at
-        Indices of the planes; by default through the largest of ``labels``, else through the middle of what has a value.
+        Indices of the planes; by default through the largest region, else the middle of what has a value.
     letters
         What stands at the first and the last index of each axis, such as ``("H", "F")``.
     layout
