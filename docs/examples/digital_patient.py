@@ -11,7 +11,7 @@ import numpy as np
 
 from timelens.engines.regions.partial_volume import correct_mean, mask_recovery, sphere_recovery
 from timelens.figures import mip_figure
-from timelens.lenses.pet.physics import with_noise
+from timelens.lenses.pet.counts import with_noise
 from timelens.lenses.pet.view import scanner_image
 from timelens.study import Geometry, Image
 from timelens.tumor.digital_patient import DigitalPatient, Shape, lesion

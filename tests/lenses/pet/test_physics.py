@@ -1,4 +1,4 @@
-"""Equations of the PET forward model against closed forms: decay, positron range, point spread, noise."""
+"""Equations of the PET forward model against closed forms: decay, positron range, point spread."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from timelens.engines.regions.noise import correlation_length
 from timelens.errors import DataError
 from timelens.lenses.pet.physics import (
-    calibration_counts,
     frame_weights,
-    line_counts,
     positron_kernel,
     positron_transfer,
-    prompts_per_true,
-    relative_noise,
     spread,
-    with_noise,
 )
 
 HALF_LIFE = 6586.2
@@ -109,50 +103,3 @@ def test_a_point_gets_the_stated_widths(fwhm):
         for axis in range(3):
             along = seen.sum(axis=tuple(a for a in range(3) if a != axis))
             assert (along * step**2).sum() == pytest.approx((fwhm[axis] / 2.3548200) ** 2 + extra, rel=2e-4)
-
-
-def test_noise_keeps_the_mean_and_has_the_stated_size_and_width():
-    flat = np.full((60, 60, 60), 4.0, np.float32)
-    noisy = with_noise(flat, 0.15, (4.0, 4.0, 4.0), 8.0, np.random.default_rng(5))
-    sd, width = correlation_length(noisy, np.ones(noisy.shape), (4, 4, 4))
-    assert sd == pytest.approx(0.6, rel=0.02)
-    np.testing.assert_allclose(width, 8.0, rtol=0.05)
-    assert noisy.mean() == pytest.approx(4.0, rel=0.005)
-    assert noisy.min() > 0
-    white = with_noise(flat, 1.5, (4.0, 4.0, 4.0), 0.0, np.random.default_rng(5))
-    assert white.mean() == pytest.approx(4.0, rel=0.02)
-    assert white.std() == pytest.approx(6.0, rel=0.1)
-
-
-def test_noise_comes_from_the_seed_alone():
-    flat = np.full((12, 12, 12), 4.0, np.float32)
-    a, b, c = (with_noise(flat, 0.1, (4, 4, 4), 6.0, np.random.default_rng(s)) for s in (1, 1, 2))
-    np.testing.assert_array_equal(a, b)
-    assert (a != c).all()
-
-
-def test_four_times_the_counts_halve_the_noise():
-    one, four = (relative_noise(n, cov=0.1, reference_counts=100.0) for n in (100.0, 400.0))
-    assert one == pytest.approx(0.1)
-    assert four == pytest.approx(0.05)
-    assert relative_noise(100.0, cov=0.1, reference_counts=100.0, prompts=4.0) == pytest.approx(0.2)
-    assert relative_noise(0.0, cov=0.1, reference_counts=100.0) == pytest.approx(2.0)
-    assert relative_noise(5.0, cov=0.0, reference_counts=100.0) == pytest.approx(0.0)
-
-
-def test_prompts():
-    """T 65, S 35, R 100 of 200: three counts for each true one."""
-    assert prompts_per_true(0.35, 0.5, 1.0) == pytest.approx(200 / 65)
-    assert prompts_per_true(0.35, 0.5, 0.0) == pytest.approx(100 / 65)
-
-
-def test_counts_on_lines_fall_with_matter():
-    """At the centre of a water cylinder of 200 mm, exp(-1.92) of the counts without water are left."""
-    y, x = np.meshgrid(*[(np.arange(60) - 29.5) * 4.0] * 2, indexing="ij")
-    disc = np.broadcast_to((np.hypot(y, x) <= 100).astype(float), (4, 60, 60))
-    free = line_counts(disc[None], 0 * disc, (4.0, 4.0, 4.0))
-    water = line_counts(disc[None], 9.6e-3 * disc, (4.0, 4.0, 4.0))
-    assert free[0, 2, 30, 30] == pytest.approx(200, rel=0.04)
-    assert water[0, 2, 30, 30] / free[0, 2, 30, 30] == pytest.approx(np.exp(-1.92), rel=0.04)
-    middle = np.hypot(y, x) <= 60
-    assert calibration_counts(200.0, 1.0) == pytest.approx(1 / np.mean(1 / water[0, 2][middle]), rel=0.04)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from timelens.engines.regions.partial_volume import correct_mean, mask_recovery, sphere_recovery
 from timelens.errors import DataError, MissingFieldError, UsageError
+from timelens.knowledge import nuclides
 from timelens.lenses.pet.lens import PetLens
 from timelens.lenses.pet.protocol import Calibration, PetProtocol, Scan, pet_protocol
 from timelens.lenses.pet.simulate import simulate
@@ -47,11 +49,27 @@ def scan(scene: Scene, protocol: Any = SILENT, seed: int = 0, given: list[Admini
         ({"scans": [{"start_s": 0, "frames_s": [60, 60]}, {"start_s": 100, "frames_s": 60}]}, "before the one before"),
         ({"calibration": {"cov": -0.1}}, "cannot be used"),
         ({"calibration": {"noise": 0.1}}, "no such parameter"),
+        ({"sensitivity_cps_per_kbq": 0}, "cannot be used"),
+        ({"sensitivity_cps_per_kbq": 9.6}, "length of the scanner"),
+        ({"sensitivity_cps_per_kbq": 9.6, "axial_fov_mm": 221, "calibration": {"cov": 0.3}}, "contradict each other"),
+        ({"sensitivity_cps_per_kbq": 9.6, "axial_fov_mm": 221, "calibration": {"cov": 0}}, "contradict each other"),
     ],
 )
 def test_protocols_that_cannot_be(parameters, message):
     with pytest.raises(UsageError, match=message):
         pet_protocol(Protocol("pet", parameters))
+
+
+def test_noise_is_stated_or_follows_from_sensitivity():
+    scanner = {"sensitivity_cps_per_kbq": 9.6, "axial_fov_mm": 221}
+    assert pet_protocol(Protocol("pet", {})).cov == 0.1
+    assert pet_protocol(Protocol("pet", {"calibration": {"cov": 0.07}})).cov == 0.07
+    counted = pet_protocol(Protocol("pet", scanner)).cov
+    assert 0.08 < counted < 0.16
+    # What a cylinder showed goes first, where both agree.
+    assert pet_protocol(Protocol("pet", {**scanner, "calibration": {"cov": 0.09}})).cov == 0.09
+    wide = pet_protocol(Protocol("pet", {**scanner, "correlation_fwhm_mm": 12})).cov
+    assert wide == pytest.approx(counted / 4)
 
 
 def test_protocols_of_other_lenses():
@@ -110,30 +128,45 @@ def test_serial_scans_are_one_acquisition_each():
     assert noise[1] > 1.1 * noise[0]
 
 
-@pytest.mark.parametrize(("duration", "cov"), [(300.0, 0.1), (1200.0, 0.05)])
-def test_the_calibrating_cylinder_shows_the_stated_variation(duration, cov):
-    """10 % for 300 s of 5 kBq/mL in a cylinder of 200 mm; a quarter of the noise's variance in four times the time."""
+def cylinder_variation(protocol: PetProtocol, duration: float, nuclide: str = "18F", scans: int = 3) -> float:
+    """Coefficient of variation in the middle of a cylinder of 200 mm that holds 5 kBq/mL on average over the scan."""
     cylinder = Shape("cylinder", (0, 0, 0), (100, 100, 100), 1.0, 0.0, cylinder=True)
     geometry = grid_over((216, 216, 216), (4, 4, 4), origin=(-108, -108, -108), frame="f")
-    half = 6584.0
-    # The mean during the scan is 5 kBq/mL.
-    x = np.log(2) * duration / half
-    activity = 5000.0 * 64e3 / (2 ** (-3600 / half) * -np.expm1(-x) / x)
-    protocol = PetProtocol(scans=(Scan(3600.0, (duration,)),), calibration=Calibration(cov=0.1))
-    z, y, x = geometry.to_mm(np.moveaxis(np.indices(geometry.shape), 0, -1)).T[::-1]
-    middle = ((np.hypot(x, y) <= 60) & (np.abs(z) <= 80)).T.transpose(0, 1, 2)
+    half = nuclides.get(nuclide).half_life_s
+    left = np.log(2) * duration / half
+    activity = 5000.0 * 64e3 / (2 ** (-3600 / half) * -np.expm1(-left) / left)
+    x, y, z = np.moveaxis(geometry.to_mm(np.moveaxis(np.indices(geometry.shape), 0, -1)), -1, 0)
+    middle = (np.hypot(x, y) <= 60) & (np.abs(z) <= 80)
+    plan = replace(protocol, scans=(Scan(3600.0, (duration,)),))
     found = []
-    for seed in range(4):
-        made = simulate(
-            Scene(DigitalPatient((cylinder,))),
-            [Administration("FDG", INJECTED, activity)],
-            protocol,
-            np.random.default_rng(seed),
-            geometry=geometry,
-        )
-        values = made.acquisitions[0].image.numpy()[middle if middle.shape == geometry.shape else middle.T]
+    for seed in range(scans):
+        rng = np.random.default_rng(seed)
+        given = [Administration("", INJECTED, activity, nuclide)]
+        made = simulate(Scene(DigitalPatient((cylinder,))), given, plan, rng, geometry=geometry)
+        values = made.acquisitions[0].image.numpy()[middle]
         found.append(values.std() / values.mean())
-    assert np.mean(found) == pytest.approx(cov, rel=0.03)
+    return float(np.mean(found))
+
+
+@pytest.mark.parametrize(("duration", "cov"), [(300.0, 0.1), (1200.0, 0.05)])
+def test_the_calibrating_cylinder_shows_the_stated_variation(duration, cov):
+    """10 % for 300 s of 5 kBq/mL; a quarter of the noise's variance in four times the time."""
+    protocol = PetProtocol(calibration=Calibration(cov=0.1))
+    assert cylinder_variation(protocol, duration) == pytest.approx(cov, rel=0.03)
+
+
+def test_the_cylinder_shows_what_the_sensitivity_means():
+    protocol = PetProtocol(sensitivity_cps_per_kbq=9.6, axial_fov_mm=221.0)
+    assert cylinder_variation(protocol, 300.0) == pytest.approx(protocol.cov, rel=0.03)
+
+
+def test_few_positrons_mean_much_noise():
+    """89Zr gives 22.7 positrons for 100 decays, 18F 96.7: sqrt(4.25) times the noise at equal activity."""
+    protocol = PetProtocol(randoms_fraction=0.0, calibration=Calibration(cov=0.05))
+    zirconium, fluorine = (nuclides.get(n).positron_fraction for n in ("89Zr", "18F"))
+    assert (zirconium, fluorine) == pytest.approx((0.227, 0.967), abs=0.002)
+    found = cylinder_variation(protocol, 300.0, "89Zr", scans=2)
+    assert found == pytest.approx(0.05 * np.sqrt(fluorine / zirconium), rel=0.04)
 
 
 def test_noise_is_less_where_less_matter_is_in_the_way():

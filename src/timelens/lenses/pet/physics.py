@@ -1,12 +1,7 @@
-"""The equations of a PET scan in image space: decay over frames, positron range, point spread, noise.
+"""The equations of a PET scan in image space: decay over frames, positron range, point spread.
 
-Pure functions on arrays (z, y, x), used by the simulation. A full model (projection, counts, reconstruction) would take
-the place of :func:`spread` and :func:`with_noise` alone.
-
-Noise is that of an expectation-maximisation reconstruction: its standard deviation is proportional to the image
-(Barrett HH, Wilson DW, Tsui BMW. Phys Med Biol 1994;39:833, doi:10.1088/0031-9155/39/5/004), so that values are
-log-normal, never negative and unbiased; the relative variance is inverse to the noise-equivalent counts on the lines
-through a voxel (Strother SC, Casey ME, Hoffman EJ. IEEE Trans Nucl Sci 1990;37:783, doi:10.1109/23.106715).
+Pure functions on arrays (z, y, x). Counts and their noise are in :mod:`timelens.lenses.pet.counts`. A full model
+(projection, counts, reconstruction) would take the place of :func:`spread` and of that module alone.
 """
 
 from __future__ import annotations
@@ -16,23 +11,18 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.fft import irfftn, next_fast_len, rfftn
-from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 
 from timelens.engines.radioactivity import decay_factor, frame_decay_factor
-from timelens.engines.radioactivity.attenuation import WATER_PER_MM, line_survival, seen_along_lines
 from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA
 from timelens.errors import DataError
 
 __all__ = [
-    "calibration_counts",
+    "activity_at",
     "frame_weights",
-    "line_counts",
+    "mean_decay",
     "positron_kernel",
     "positron_transfer",
-    "prompts_per_true",
-    "relative_noise",
     "spread",
-    "with_noise",
 ]
 
 Floats = NDArray[np.float64]
@@ -41,14 +31,8 @@ Floats = NDArray[np.float64]
 #: CS, Hoffman EJ. Phys Med Biol 1999;44:781, doi:10.1088/0031-9155/44/3/020. Keyed by the mean positron energy in keV
 #: (ICRP 107) of 18F, 11C, 13N and 15O.
 _LEVIN = {249.8: (0.516, 37.9, 3.1), 385.6: (0.488, 23.8, 1.8), 491.8: (0.426, 20.2, 1.4), 735.4: (0.379, 18.1, 0.9)}
-#: The noise model is followed up to this relative standard deviation; beyond it a voxel holds no information.
-MOST_NOISE = 2.0
 #: Narrower Gaussians, in voxels, lose variance when they are sampled.
 _LEAST_SAMPLED = 0.7
-#: Counts on lines vary slowly; they are computed on voxels of about this edge in mm.
-_COARSE_MM = 8.0
-#: The coefficient of variation of a uniform cylinder is taken over this part of its diameter.
-CALIBRATION_PART = 0.6
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
@@ -223,137 +207,6 @@ def _sampled_gauss(sigma: float, frequency: NDArray[np.floating]) -> Floats:
     repeated = [np.exp(-2 * (np.pi * sigma) ** 2 * (frequency + m) ** 2) for m in range(-2, 3)]
     total = np.sum(repeated, axis=0)
     return np.asarray(total / total[0])
-
-
-def line_counts(activity: NDArray[np.floating], mu_per_mm: Floats, spacing: tuple[float, float, float]) -> Floats:
-    """Counts per second, in relative terms, on the lines through each voxel.
-
-    Computed on voxels of about 8 mm and interpolated, as counts on lines vary slowly.
-
-    Parameters
-    ----------
-    activity
-        Decaying activity that emits positrons, (frames, z, y, x), Bq/mL.
-    mu_per_mm
-        Attenuation (z, y, x), 1/mm.
-    spacing
-        Voxel edges (z, y, x) in mm.
-
-    Returns
-    -------
-    ndarray, shape (frames, z, y, x)
-        Bq/mL times mm, surviving.
-    """
-    factor = [max(1, round(_COARSE_MM / s)) for s in spacing]
-    coarse = (float(spacing[0] * factor[0]), float(spacing[1] * factor[1]), float(spacing[2] * factor[2]))
-    survival = line_survival(_block_means(np.asarray(mu_per_mm, float), factor), coarse)
-    seen = seen_along_lines(_block_means(np.asarray(activity, float), factor), survival, coarse)
-    where = np.meshgrid(
-        *[(np.arange(n) + 0.5) / f - 0.5 for n, f in zip(mu_per_mm.shape, factor, strict=True)], indexing="ij"
-    )
-    return np.stack([map_coordinates(volume, where, order=1, mode="nearest") for volume in seen])
-
-
-def _block_means(volume: Floats, factor: list[int]) -> Floats:
-    """Means over blocks of the last three axes; the last block is continued at the far faces."""
-    *lead, depth, rows, columns = volume.shape
-    sizes = (depth, rows, columns)
-    missing = [(-n) % f for n, f in zip(sizes, factor, strict=True)]
-    padded = np.pad(volume, [(0, 0)] * len(lead) + [(0, m) for m in missing], mode="edge")
-    split = [x for n, m, f in zip(sizes, missing, factor, strict=True) for x in ((n + m) // f, f)]
-    first = len(lead)
-    return np.asarray(padded.reshape(*lead, *split).mean(axis=(first + 1, first + 3, first + 5)))
-
-
-@lru_cache(maxsize=8)
-def calibration_counts(diameter_mm: float, concentration_bq_per_ml: float) -> float:
-    """What :func:`line_counts` gives in a long water cylinder: harmonic mean over the middle 60 % of its diameter.
-
-    The harmonic mean belongs to the mean of the noise's variance, which is what a coefficient of variation over a
-    region shows.
-    """
-    step = diameter_mm / 50
-    y, x = np.meshgrid(*[(np.arange(61) - 30) * step] * 2, indexing="ij")
-    distance = np.hypot(y, x)
-    inside = np.clip((diameter_mm / 2 - distance) / step + 0.5, 0.0, 1.0)[None]
-    survival = line_survival(WATER_PER_MM * inside, (step, step, step))
-    seen = seen_along_lines(inside, survival, (step, step, step))
-    middle = seen[0][distance <= CALIBRATION_PART * diameter_mm / 2]
-    return float(concentration_bq_per_ml / np.mean(1 / middle))
-
-
-def prompts_per_true(scatter_fraction: float, randoms_fraction: float, relative_activity: ArrayLike) -> Floats:
-    """Counts recorded for each true one: (T + S + R) / T, by which the variance grows.
-
-    Scatter follows the trues; randoms grow with the square of the activity.
-
-    Parameters
-    ----------
-    scatter_fraction
-        S / (T + S).
-    randoms_fraction
-        R / (T + S + R) at the activity of the calibration.
-    relative_activity
-        Activity in the field of view over that of the calibration.
-    """
-    randoms = randoms_fraction / (1 - randoms_fraction) * np.asarray(relative_activity, float)
-    return np.asarray((1 + randoms) / (1 - scatter_fraction))
-
-
-def relative_noise(
-    counts: ArrayLike, *, cov: float, reference_counts: float, prompts: float = 1.0, reference_prompts: float = 1.0
-) -> Floats:
-    """Relative standard deviation of each voxel: that of the calibration, scaled by counts.
-
-    Parameters
-    ----------
-    counts
-        Counts on the lines through each voxel over the frame (:func:`line_counts` times seconds).
-    cov, reference_counts
-        Coefficient of variation that the calibration shows with its own counts.
-    prompts, reference_prompts
-        From :func:`prompts_per_true`, of the frame and of the calibration.
-    """
-    known = reference_counts / reference_prompts
-    least = known * (cov / MOST_NOISE) ** 2  # where the noise reaches MOST_NOISE
-    effective = np.maximum(np.asarray(counts, float) / prompts, least)
-    return np.asarray(cov * np.sqrt(known / effective)) if cov > 0 else np.zeros_like(effective)
-
-
-def with_noise(
-    volume: NDArray[np.floating],
-    relative_sd: ArrayLike,
-    spacing: tuple[float, float, float],
-    correlation_fwhm_mm: ArrayLike,
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    """The volume with log-normal noise of that relative standard deviation, whose mean is the volume.
-
-    White noise is smoothed by a Gaussian of ``correlation_fwhm_mm`` before it is scaled.
-
-    Parameters
-    ----------
-    volume
-        (z, y, x), not negative.
-    relative_sd
-        One, or one per voxel.
-    spacing
-        Voxel edges (z, y, x) in mm.
-    correlation_fwhm_mm
-        One, or (z, y, x); 0 for white noise.
-    rng
-        Source of randomness.
-    """
-    sigma = np.broadcast_to(np.asarray(correlation_fwhm_mm, float), (3,)) / FWHM_PER_SIGMA / np.asarray(spacing, float)
-    field = rng.standard_normal(volume.shape, dtype=np.float32)
-    gain = 1.0
-    for width, n in zip(sigma, volume.shape, strict=True):
-        point = np.zeros(n)
-        point[n // 2] = 1.0
-        gain *= float((gaussian_filter1d(point, width, mode="wrap", truncate=5.0) ** 2).sum()) if width > 0 else 1.0
-    field = gaussian_filter(field, sigma, mode="wrap", truncate=5.0) / np.float32(np.sqrt(gain))
-    log_sd = np.sqrt(np.log1p(np.square(np.asarray(relative_sd, float)))).astype(np.float32)
-    return np.asarray(volume * np.exp(log_sd * field - log_sd**2 / 2), np.float32)
 
 
 def activity_at(suv: ArrayLike, *, injected_bq: float, weight_g: float, elapsed_s: float, half_life_s: float) -> Floats:

@@ -1,4 +1,10 @@
-"""How a PET scan is made: frames, scanner, and the noise it is known to have."""
+"""How a PET scan is made: frames, scanner, and the noise it is known to have.
+
+The noise is said in one of two ways. ``calibration.cov`` is what a cylinder really showed, and goes first;
+``sensitivity_cps_per_kbq`` of NEMA NU 2 gives the counts, and from them the coefficient of variation of the same
+cylinder. Where both are said they must agree within a factor of two, which is what reconstruction and time of flight
+can make of the same counts; else the protocol is refused. Where neither is said the cylinder shows 10 %.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from timelens.errors import UsageError
+from timelens.lenses.pet.counts import cov_from_sensitivity, prompts_per_true
 from timelens.study.contract import Protocol
 from timelens.study.timing import FrameTiming
 
@@ -24,7 +31,8 @@ class Calibration:
     Attributes
     ----------
     cov
-        Standard deviation over mean in the middle 60 % of the diameter; 0 for a scanner without noise.
+        Standard deviation over mean in the middle 60 % of the diameter; 0 for a scanner without noise; None where it
+        was not measured (see :attr:`PetProtocol.cov`).
     duration_s
         Length of the scan.
     concentration_bq_per_ml
@@ -33,7 +41,7 @@ class Calibration:
         Of the cylinder; the length matters for randoms alone.
     """
 
-    cov: float = 0.10
+    cov: float | None = None
     duration_s: float = 300.0
     concentration_bq_per_ml: float = 5000.0
     diameter_mm: float = 200.0
@@ -82,6 +90,10 @@ class PetProtocol:
         S / (T + S), and R / (T + S + R) at the calibration.
     calibration
         The noise.
+    sensitivity_cps_per_kbq
+        System sensitivity of NEMA NU 2: trues per second and kBq of fluorine-18 in a line of 700 mm.
+    axial_fov_mm
+        Length of the scanner; needed beside the sensitivity.
     """
 
     scans: tuple[Scan, ...] = (Scan(3600.0, (300.0,)),)
@@ -92,6 +104,53 @@ class PetProtocol:
     scatter_fraction: float = 0.35
     randoms_fraction: float = 0.25
     calibration: Calibration = Calibration()
+    sensitivity_cps_per_kbq: float | None = None
+    axial_fov_mm: float | None = None
+
+    @property
+    def cov(self) -> float:
+        """What the cylinder of the calibration shows: as stated, else from the sensitivity, else 10 %.
+
+        Raises
+        ------
+        UsageError
+            If the stated one and the sensitivity contradict each other, or the scanner's length is lacking.
+        """
+        stated, counted = self.calibration.cov, self._cov_of_counts()
+        if counted is None:
+            return _DEFAULT_COV if stated is None else stated
+        if stated is None:
+            return counted
+        if not 1 / _AGREE <= stated / counted <= _AGREE:
+            raise UsageError(
+                "The noise and the sensitivity of the scanner contradict each other",
+                field="calibration.cov, sensitivity_cps_per_kbq",
+                found=f"{100 * stated:.3g} %; {self.sensitivity_cps_per_kbq:g} cps/kBq mean {100 * counted:.3g} %",
+                expected=f"within a factor of {_AGREE:g}",
+                mend="give only one of them, or look at the cylinder's activity, time and size and the noise's width",
+            )
+        return stated
+
+    def _cov_of_counts(self) -> float | None:
+        if self.sensitivity_cps_per_kbq is None:
+            return None
+        if self.axial_fov_mm is None:
+            raise UsageError(
+                "Sensitivity says nothing without the length of the scanner",
+                field="axial_fov_mm",
+                found="nothing",
+                expected="mm > 0",
+            )
+        said = self.calibration
+        return cov_from_sensitivity(
+            self.sensitivity_cps_per_kbq,
+            axial_fov_mm=self.axial_fov_mm,
+            concentration_bq_per_ml=said.concentration_bq_per_ml,
+            duration_s=said.duration_s,
+            diameter_mm=said.diameter_mm,
+            fwhm_mm=self.noise_fwhm_mm,
+            prompts=float(prompts_per_true(self.scatter_fraction, self.randoms_fraction, 1.0)),
+        )
 
     @property
     def noise_fwhm_mm(self) -> tuple[float, float, float]:
@@ -99,6 +158,10 @@ class PetProtocol:
         return self.fwhm_mm if self.correlation_fwhm_mm is None else self.correlation_fwhm_mm
 
 
+#: Coefficient of variation of the cylinder where a protocol says nothing of noise.
+_DEFAULT_COV = 0.10
+#: Stated noise and that of the counts may differ by this factor.
+_AGREE = 2.0
 #: A static scan of 5 min, one hour after injection, on a scanner of 6 mm.
 DEFAULT_PROTOCOL = Protocol("pet", {})
 
@@ -128,6 +191,9 @@ def pet_protocol(protocol: Protocol) -> PetProtocol:
     for name in ("scatter_fraction", "randoms_fraction"):
         if name in given:
             values[name] = _number(given[name], name, low=0.0, high=0.99)
+    for name in ("sensitivity_cps_per_kbq", "axial_fov_mm"):
+        if given.get(name) is not None:
+            values[name] = _number(given[name], name, low=1e-6)
     if "positron_range" in given:
         if not isinstance(given["positron_range"], bool):
             raise UsageError("Yes or no", field="positron_range", found=given["positron_range"], expected="true, false")
@@ -139,9 +205,11 @@ def pet_protocol(protocol: Protocol) -> PetProtocol:
         _known(said, Calibration, "calibration")
         least = {"cov": 0.0}
         values["calibration"] = Calibration(
-            **{k: _number(v, f"calibration.{k}", low=least.get(k, 1e-9)) for k, v in said.items()}
+            **{k: _number(v, f"calibration.{k}", low=least.get(k, 1e-9)) for k, v in said.items() if v is not None}
         )
-    return PetProtocol(**values)
+    plan = PetProtocol(**values)
+    _ = plan.cov  # refuses what contradicts itself
+    return plan
 
 
 def _scans(given: Any) -> tuple[Scan, ...]:

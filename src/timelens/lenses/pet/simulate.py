@@ -19,17 +19,15 @@ from timelens.engines.regions.labels import find_regions
 from timelens.errors import DataError, MissingFieldError, UsageError
 from timelens.knowledge import nuclides, quantities
 from timelens.knowledge.records import Radionuclide
-from timelens.lenses.pet.lesions import lesion_table
-from timelens.lenses.pet.physics import (
-    activity_at,
+from timelens.lenses.pet.counts import (
     calibration_counts,
-    frame_weights,
     line_counts,
-    mean_decay,
     prompts_per_true,
     relative_noise,
     with_noise,
 )
+from timelens.lenses.pet.lesions import lesion_table
+from timelens.lenses.pet.physics import activity_at, frame_weights, mean_decay
 from timelens.lenses.pet.protocol import PetProtocol, Scan, pet_protocol
 from timelens.lenses.pet.view import ScannerView
 from timelens.study.acquisition import Acquisition
@@ -193,8 +191,8 @@ def noisy_frames(
     rng
         Source of randomness.
     """
-    stated = plan.calibration
-    if stated.cov == 0:
+    stated, cov = plan.calibration, plan.cov
+    if cov == 0:
         return suv
     nuclide = tracer.nuclide
     per_suv = [
@@ -212,7 +210,7 @@ def noisy_frames(
         fractions = (plan.scatter_fraction, plan.randoms_fraction)
         noise = relative_noise(
             counts[k] * float(timing.duration[k]),
-            cov=stated.cov,
+            cov=cov,
             reference_counts=calibration_counts(stated.diameter_mm, reference) * stated.duration_s,
             prompts=float(prompts_per_true(*fractions, total[k] / (reference * volume_ml))),
             reference_prompts=float(prompts_per_true(*fractions, 1.0)),
