@@ -1,0 +1,171 @@
+"""Plain TIFF: channels as pages with their panel beside them, and cell masks as integer pictures.
+
+Neither states the size of a pixel, so it must be given. OME-TIFF, which states all of it, has a reader of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from timelens.errors import FormatError, GeometryError, UsageError
+from timelens.formats import safety
+from timelens.formats.cytometry import raster
+from timelens.formats.cytometry.panel import Panel
+from timelens.study.acquisition import Acquisition
+from timelens.study.axes import Axis
+from timelens.study.geometry import Geometry
+from timelens.study.image import Image
+from timelens.study.provenance import SourceFile
+from timelens.study.region import Region
+
+__all__ = ["read", "read_mask", "write_mask"]
+
+_BROKEN = (tifffile.TiffFileError, struct.error, ValueError, KeyError, IndexError, TypeError, OSError, zlib.error,
+           RuntimeError, ZeroDivisionError, AttributeError, OverflowError, MemoryError)  # fmt: skip
+_MOST_GROWTH = 1032  # deflate cannot expand by more
+
+
+def read(
+    path: str | Path,
+    *,
+    panel: Panel,
+    pixel_size_um: float,
+    unit: str = raster.COUNTS,
+    id: str | None = None,  # noqa: A002 - the field's name
+    subject: str = "",
+    session: str = "",
+) -> Acquisition:
+    """Read a TIFF whose pages are the kept channels of a panel, in its order.
+
+    Parameters
+    ----------
+    path
+        The file, (channels, y, x).
+    panel
+        Names of the channels.
+    pixel_size_um
+        Size of a pixel in micrometres.
+    unit
+        UCUM code of the values; counts by default.
+    id, subject, session
+        Where the caller knows them.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, or has more or fewer channels than the panel keeps.
+    """
+    place = safety.existing(path)
+    if not (math.isfinite(pixel_size_um) and pixel_size_um > 0):
+        raise UsageError("A pixel has a positive size", field="pixel_size_um", found=pixel_size_um, expected="um")
+    shape = _shape(place)
+    stack = (1, *shape) if len(shape) == 2 else shape
+    if len(stack) != 3 or stack[0] != len(panel.channels):
+        raise FormatError(
+            "The image has other channels than the panel keeps", file=path, field="pages", found=shape,
+            expected=f"{len(panel.channels)} x y x x",
+        )  # fmt: skip
+    return raster.acquisition(
+        lambda: _pixels(place).reshape(stack)[:, None].astype(np.float32),
+        id=id or place.stem,
+        shape=(stack[1], stack[2]),
+        channels=raster.Channels(panel.channels, panel.names),
+        geometry=raster.place_on_slide((stack[1], stack[2]), pixel_um=(pixel_size_um, pixel_size_um)),
+        sources=[SourceFile.of(place)],
+        problems=[raster.unstated_thickness(path)],
+        unit=unit,
+        subject=subject,
+        session=session,
+    )
+
+
+def read_mask(path: str | Path, *, geometry: Geometry, id: str | None = None) -> Region:  # noqa: A002
+    """Read a cell mask: a picture of whole numbers, 0 outside of cells, as steinbock, Cellpose and Mesmer write it.
+
+    Parameters
+    ----------
+    path
+        The file, (y, x).
+    geometry
+        Grid of the image that it belongs to.
+    id
+        Name of the set of cells.
+
+    Raises
+    ------
+    FormatError
+        If it is no picture of whole numbers.
+    GeometryError
+        If its size is not that of the image.
+    """
+    place = safety.existing(path)
+    shape = _shape(place)
+    if len(shape) == 3 and 1 in (shape[0], shape[-1]):
+        shape = shape[1:] if shape[0] == 1 else shape[:2]
+    if shape != geometry.shape[1:] or geometry.shape[0] != 1:
+        raise GeometryError(
+            "The mask has another size than its image",
+            file=path,
+            field="shape",
+            found=shape,
+            expected=geometry.shape[1:],
+        )
+    values = _pixels(place).reshape(1, *shape)
+    if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.floor(values)).all():
+        values = values.astype(np.int64)
+    if values.dtype.kind not in "iub" or values.min() < 0 or values.max() > np.iinfo(np.int32).max:
+        raise FormatError(
+            "A mask holds whole numbers, 0 outside of cells", file=path, field="pixels", found=values.dtype,
+            expected="0, 1, 2 ...",
+        )  # fmt: skip
+    labels = values.astype(np.int32)
+    present = np.flatnonzero(np.bincount(labels.ravel()))
+    names = {int(n): f"cell {n}" for n in present if n}
+    axes = tuple(Axis(n, "space", "mm") for n in "zyx")
+    image = Image(labels, unit="1", axes=axes, geometry=geometry, name=place.name)
+    return Region(id or place.stem, "labels", names, labels=image, sources=(SourceFile.of(place),))
+
+
+def write_mask(labels: NDArray[Any], path: str | Path) -> Path:
+    """Write cell labels (y, x) as a TIFF of 16 or, with more cells, 32 bits; returns the path."""
+    array = np.asarray(labels)
+    if array.ndim != 2 or array.dtype.kind not in "iub" or array.min(initial=0) < 0:
+        raise UsageError("A mask is a picture of whole numbers", field="labels", found=f"{array.dtype} {array.shape}")
+    kind = np.uint16 if array.max(initial=0) < 1 << 16 else np.uint32
+    tifffile.imwrite(path, array.astype(kind), compression="zlib", photometric="minisblack", software="timelens")
+    return Path(path)
+
+
+def _shape(place: Path) -> tuple[int, ...]:
+    """Size of the first series, held against the size of the file before memory is touched."""
+    try:
+        with tifffile.TiffFile(place) as opened:
+            series: Any = opened.series[0]
+            shape, pages = tuple(int(n) for n in series.shape), series.pages
+            plain = all(page.keyframe.compression == 1 for page in pages if page is not None)
+            claimed = math.prod(shape) * np.dtype(series.dtype).itemsize
+    except _BROKEN as error:
+        raise FormatError("The TIFF file is damaged", file=place, field="TIFF", found=str(error)[:200]) from error
+    size = place.stat().st_size
+    if claimed > size * (1 if plain else _MOST_GROWTH) or not shape or min(shape) < 1:
+        raise FormatError(
+            "The picture claims more data than the file holds", file=place, field="TIFF",
+            found=f"{claimed:,} bytes claimed, {size:,} bytes in the file",
+        )  # fmt: skip
+    return shape
+
+
+def _pixels(place: Path) -> NDArray[Any]:
+    try:
+        with tifffile.TiffFile(place) as opened:
+            return np.asarray(opened.series[0].asarray(maxworkers=1))
+    except _BROKEN as error:
+        raise FormatError("The TIFF file is damaged", file=place, field="TIFF", found=str(error)[:200]) from error
