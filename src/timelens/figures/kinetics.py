@@ -128,13 +128,18 @@ def fits_figure(curves: Sequence[FitCurve], *, columns: int = 3, most: int = 12)
     colours = {model: region_colour(i + 1) for i, model in enumerate(dict.fromkeys(c.model for c in curves))}
     columns = min(columns, len(shown))
     rows = math.ceil(len(shown) / columns)
-    foot = 0.34 + 0.2 * bool(left)
-    figure = new_figure(max(columns * _CELL[0], 4.2), rows * _CELL[1] + foot)
+    wide = max(columns * _CELL[0], 4.6)
+    bars = any(c.sd is not None for c in curves)
+    key = _key("○ measured" + (" (bar: SD of the voxels)" if bars else ""), colours, wide)
+    foot = 0.16 + 0.2 * (max(line for *_, line in key) + 1) + 0.2 * bool(left)
+    figure = new_figure(wide, rows * _CELL[1] + foot)
+    height = figure.get_size_inches()[1]
+    for text, colour, at, line in key:
+        figure.text(at / wide, (foot - 0.22 - 0.2 * line) / height, text, fontsize=8.5, color=colour, parse_math=False,
+                    fontweight="normal" if colour == INK else "bold")  # fmt: skip
     for place, region in enumerate(shown):
         row, column = divmod(place, columns)
         _cell(figure, (0.7 + column * _CELL[0], foot + (rows - 1 - row) * _CELL[1]), regions[region], colours)
-    bars = any(c.sd is not None for c in curves)
-    _key(figure, "○ measured" + (" (bar: SD of the voxels)" if bars else ""), colours, foot)
     if left:
         names = plain_name(", ".join(left), max(20, round(figure.get_size_inches()[0] * 13) - 24))
         said = f"and {len(left)} more region{'s' if len(left) > 1 else ''}: {names}"
@@ -312,14 +317,16 @@ def _show(axes: Axes, x: Floats, y: Floats) -> None:
         limits(low if low == 0 else low - room, high + room)
 
 
-def _key(figure: Figure, measured: str, colours: Mapping[str, str], foot: float) -> None:
-    """One line at the foot: what the marks are, and the colour of each model."""
-    width, height = figure.get_size_inches()
-    x, y = 0.15, (foot - 0.22) / height
-    for text, colour in ((measured, INK), *((f"— {plain_name(name, 40)}", c) for name, c in colours.items())):
-        figure.text(x / width, y, text, fontsize=8.5, color=colour, parse_math=False,
-                    fontweight="normal" if colour == INK else "bold")  # fmt: skip
-        x += (0.068 if colour == INK else 0.075) * len(text) + 0.25
+def _key(measured: str, colours: Mapping[str, str], wide: float) -> list[tuple[str, str, float, int]]:
+    """What the marks are and the colour of each model: text, colour, inches from the left, line from the top."""
+    found, at, line = [], 0.15, 0
+    for text, colour in ((measured, INK), *((f"— {plain_name(name, 50)}", c) for name, c in colours.items())):
+        length = (0.068 if colour == INK else 0.075) * len(text) + 0.25
+        if at > 0.15 and at + length > wide:
+            at, line = 0.15, line + 1
+        found.append((text, colour, at, line))
+        at += length
+    return found
 
 
 def _middle(curve: FitCurve) -> Floats:

@@ -1,27 +1,26 @@
-"""What one session leaves behind: maps and masks with sidecars, rows, pictures, and the record of it all."""
+"""What one session leaves behind: maps, masks and tables with sidecars, rows, pictures, and the record of it all."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from timelens.errors import GeometryError, Problem
+from timelens.errors import Problem
 from timelens.formats import nifti
-from timelens.knowledge import quantities
 from timelens.run.files import bids_label, output_stem, write_json
 from timelens.run.inventory import SessionEntry
+from timelens.run.pictures import Album, draw, symbol_of
+from timelens.run.truth_pictures import draw_truth, truth_files
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Recipe, Result
 from timelens.study.derivative import sidecar
 from timelens.study.image import Image
 from timelens.study.provenance import Run, SourceFile
 from timelens.study.region import Region
+from timelens.study.table import Table
 
 __all__ = ["write_result"]
 
@@ -36,20 +35,25 @@ def write_result(
     results: Sequence[tuple[str, Recipe, Result]],
     problems: Sequence[Problem],
     run: Run,
+    root: Path,
 ) -> dict[str, Any]:
-    """Write a session's files and return its record, ready for ``session.json``."""
+    """Write a session's files and return its record, ready for ``session.json``.
+
+    ``root`` is the study's folder: where it holds the truth of a simulated session, pictures show it beside the scan.
+    """
     outputs: list[str] = []
     pictures: list[dict[str, str]] = []
     regions: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     by_id = {a.id: a for a in acquisitions}
+    truth = truth_files(root, entry.subject, entry.session)
     for primary, recipe, result in results:
         stem = output_stem(entry.subject, entry.session, primary)
         times = _frame_times(by_id.get(primary))
         place = folder / recipe.lens
         for name, image in result.maps.items():
             path = nifti.write(image, place / f"{stem}_desc-{bids_label(name)}_map.nii.gz")
-            _traced(path, run, f"{_symbol(image)} in {image.unit}")
+            _traced(path, run, f"{symbol_of(image)} in {image.unit}")
             outputs.append(_written(path, folder))
         for name, region in result.regions.items():
             path = place / f"{stem}_desc-{bids_label(name)}_dseg.nii.gz"
@@ -62,7 +66,13 @@ def write_result(
                 subject=entry.subject, session=entry.session, acquisition=primary, run=run.id
             )
             rows.append({k: v for k, v in row.as_dict().items() if k != "id"})
-        pictures += _pictures(folder, stem, result, _ct_of(by_id.get(primary), acquisitions))
+        for name, table in result.tables.items():
+            path = _write_table(table, place / f"{stem}_desc-{bids_label(name)}_table.tsv", run)
+            outputs.append(_written(path, folder))
+        album = Album(folder, stem, primary)
+        draw(album, result, _ct_of(by_id.get(primary), acquisitions))
+        draw_truth(album, result, by_id.get(primary), truth)
+        pictures += album.records
     write_json(folder / "measurements.json", rows)
     written = sorted(p for p in folder.rglob("*") if p.is_file())
     return {
@@ -100,6 +110,15 @@ def _traced(path: Path, run: Run, description: str) -> None:
     beside = path.with_name(path.name.removesuffix(".nii.gz") + ".json")
     said = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
     write_json(beside, {**sidecar(run, description=description), **said})
+
+
+def _write_table(table: Table, path: Path, run: Run) -> Path:
+    """A table as TSV, with the unit of each column in the sidecar, as BIDS has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.data.to_csv(path, sep="\t", index=False, na_rep="n/a", lineterminator="\n")
+    said = {str(column): {"Units": unit} for column, unit in table.column_units.items()}
+    write_json(path.with_suffix(".json"), {**sidecar(run, description=path.stem), **said})
+    return path
 
 
 def _written(path: Path, folder: Path) -> str:
@@ -161,82 +180,3 @@ def _ct_of(primary: Acquisition | None, acquisitions: Sequence[Acquisition]) -> 
             if geometry is not None and geometry.same_frame(place):
                 return other.data
     return None
-
-
-def _pictures(folder: Path, stem: str, result: Result, ct: Image | None) -> list[dict[str, str]]:
-    """Projections, slices and histogram of each map that has regions."""
-    shown = []
-    for name, image in result.maps.items():
-        suffix = name.removeprefix("suv").removeprefix("_")
-        region = _latest(result.regions, f"lesions_{suffix}" if suffix else "lesions")
-        volume = image if len(image.shape) == 3 else image.frame(image.shape[0] - 1)
-        labels = region.labels.numpy() if region is not None and region.labels is not None else None
-        names = dict(region.names) if region is not None else {}
-        title = suffix or ""
-        shown += _of_volume(folder, f"{stem}_{bids_label(name)}", volume, labels, names, ct, title)
-    return shown
-
-
-def _symbol(image: Image) -> str:
-    known = quantities.find(image.quantity) if image.quantity else None
-    return known.symbol if known is not None else "the image"
-
-
-def _latest(regions: Mapping[str, Region], key: str) -> Region | None:
-    """The region set of that key, or of the last frame of that key."""
-    if key in regions:
-        return regions[key]
-    frames = [name for name in regions if name.startswith(f"{key}_frame-")]
-    return regions[frames[-1]] if frames else None
-
-
-def _of_volume(
-    folder: Path,
-    stem: str,
-    volume: Image,
-    labels: NDArray[Any] | None,
-    names: Mapping[int, str],
-    ct: Image | None,
-    title: str,
-) -> list[dict[str, str]]:
-    from timelens.figures.canvas import png_bytes
-    from timelens.figures.histogram import histogram_figure
-    from timelens.figures.volume import mip_figure, slices_figure
-
-    shown: list[dict[str, str]] = []
-
-    def keep(figure: Any, kind: str, heading: str, caption: str) -> None:
-        path = folder / "figures" / f"{stem}_{kind}.png"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(png_bytes(figure))
-        heading = f"{title}: {heading}" if title else heading
-        shown.append({"file": _written(path, folder), "title": heading, "caption": caption, "kind": kind})
-
-    keep(
-        mip_figure(volume, labels, names),
-        "mip",
-        "Maximum-intensity projections",
-        f"Coronal and sagittal projections of {_symbol(volume)} in {volume.unit}"
-        + (", lesions outlined." if labels is not None and labels.any() else "."),
-    )
-    if labels is None or not labels.any():
-        return shown
-    try:
-        figure = slices_figure(volume, labels, names, ct=ct)
-        caption = "Cuts through the hottest voxel of the largest lesions" + (
-            ", PET over CT." if ct is not None else "."
-        )
-    except GeometryError:
-        figure = slices_figure(volume, labels, names)
-        caption = "Cuts through the hottest voxel of the largest lesions."
-    keep(figure, "slices", "Largest lesions", caption)
-    assert volume.geometry is not None
-    array = volume.numpy()
-    values = {n: array[labels == n] for n in names if np.any(labels == n)}
-    keep(
-        histogram_figure(values, names, unit=volume.unit, voxel_ml=volume.geometry.voxel_volume / 1e3),
-        "histogram",
-        "Distribution of uptake",
-        "Histogram over all lesions, and the part of the volume at or above each value.",
-    )
-    return shown

@@ -27,7 +27,7 @@ from timelens.study.region import Region
 __all__ = ["Outcome", "SessionTask", "check_options", "planned_recipes", "run_session", "session_folder"]
 
 #: Raised when the layout of a session's folder changes, so that old ones are computed anew.
-LAYOUT = 2
+LAYOUT = 3
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _run(task: SessionTask) -> Outcome:
         )
     problems = list(dict.fromkeys(problems))
     with appearing_folder(target, out / ".work") as draft:
-        record = write_result(draft, task.entry, inputs.acquisitions, results, problems, run)
+        record = write_result(draft, task.entry, inputs.acquisitions, results, problems, run, root)
         record |= {"key": run.id, "layout": LAYOUT}
         write_json(draft / "session.json", record)
     return Outcome(task.name, "done", tuple(problems))
