@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from timelens.engines.regions.noise import correlation_length, mean_standard_error
+from timelens.engines.regions.noise import correlation_length, mean_standard_error, weighted_standard_error
 from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA
 from timelens.errors import DataError
 
@@ -37,6 +37,17 @@ def test_the_error_is_the_spread_over_many_images(rng, ball):
     # 2,000 draws know a standard deviation to 1.6 %.
     np.testing.assert_allclose(predicted, means.std(), rtol=0.06)
     assert predicted > 3 * images.std() / np.sqrt(mask.sum())
+
+
+def test_the_error_of_a_difference_knows_that_neighbours_share_noise(rng):
+    """Two boxes side by side, one minus half of the other, over many images."""
+    images = gaussian_filter(rng.normal(0, 1, (3000, 12, 12, 12)), (0, 1.2, 1.2, 1.2), mode="wrap")
+    weights = np.zeros((12, 12, 12))
+    weights[3:7, 3:7, 3:7], weights[7:9, 3:7, 3:7] = 1 / 64, -0.5 / 32
+    predicted = weighted_standard_error(weights * images.std(), (2, 2, 2), np.full(3, 1.2 * 2 * FWHM_PER_SIGMA))
+    np.testing.assert_allclose(predicted, (images * weights).sum(axis=(1, 2, 3)).std(), rtol=0.05)
+    apart = [weighted_standard_error(np.where(weights * s > 0, weights, 0), (2, 2, 2), (5.65,) * 3) for s in (1, -1)]
+    assert predicted < 0.95 * np.hypot(*apart) * images.std()
 
 
 def test_an_estimate_needs_enough_finite_voxels(rng):

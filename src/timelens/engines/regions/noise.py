@@ -18,7 +18,7 @@ from timelens.engines.regions.grid import FloatArray, checked_spacing
 from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA
 from timelens.errors import DataError
 
-__all__ = ["LEAST_REFERENCE_VOXELS", "correlation_length", "mean_standard_error"]
+__all__ = ["LEAST_REFERENCE_VOXELS", "correlation_length", "mean_standard_error", "weighted_standard_error"]
 
 LEAST_REFERENCE_VOXELS = 100
 """Fewer voxels do not tell noise from chance."""
@@ -70,12 +70,38 @@ def correlation_length(
     return float(np.sqrt(variance)), widths
 
 
+def weighted_standard_error(
+    weights: npt.ArrayLike, spacing: Sequence[float], fwhm_mm: Sequence[float] | npt.NDArray[np.float64]
+) -> float:
+    """Standard error of a weighted sum of voxels whose noise is correlated over ``fwhm_mm``.
+
+    The variance is the sum of w C w' over all pairs of voxels, with the autocorrelation C of the noise.
+
+    Parameters
+    ----------
+    weights
+        Weight of each voxel times the standard deviation of its noise (z, y, x); the box around the weights is enough.
+    spacing
+        Voxel edges (z, y, x) in mm.
+    fwhm_mm
+        As :func:`correlation_length` gives it.
+    """
+    edges = checked_spacing(spacing)
+    own = np.asarray(weights, dtype=np.float64)
+    summed = own
+    for axis, width in enumerate(np.asarray(fwhm_mm, dtype=np.float64)):
+        if width > 0:
+            sigma = width / FWHM_PER_SIGMA
+            reach = int(np.ceil(8 * sigma / edges[axis]))
+            lags = np.arange(-reach, reach + 1) * edges[axis]
+            summed = convolve1d(summed, np.exp(-(lags**2) / (4 * sigma**2)), axis=axis, mode="constant")
+    return float(np.sqrt(max(float((own * summed).sum()), 0.0)))
+
+
 def mean_standard_error(
     mask: npt.NDArray[Any], spacing: Sequence[float], sd: float, fwhm_mm: Sequence[float] | npt.NDArray[np.float64]
 ) -> float:
     """Standard error of the mean over a region whose voxels have noise ``sd`` correlated over ``fwhm_mm``.
-
-    The variance of the mean is sd^2 times the mean autocorrelation over all pairs of the region's voxels.
 
     Parameters
     ----------
@@ -86,16 +112,6 @@ def mean_standard_error(
     sd, fwhm_mm
         As :func:`correlation_length` gives them.
     """
-    edges = checked_spacing(spacing)
     inside = np.asarray(mask) != 0
     n = int(inside.sum())
-    if n == 0:
-        return float("nan")
-    summed = inside.astype(np.float64)
-    for axis, width in enumerate(np.asarray(fwhm_mm, dtype=np.float64)):
-        if width > 0:
-            sigma = width / FWHM_PER_SIGMA
-            reach = int(np.ceil(8 * sigma / edges[axis]))
-            lags = np.arange(-reach, reach + 1) * edges[axis]
-            summed = convolve1d(summed, np.exp(-(lags**2) / (4 * sigma**2)), axis=axis, mode="constant")
-    return float(sd * np.sqrt(summed[inside].sum()) / n)
+    return weighted_standard_error(inside * (sd / n), spacing, fwhm_mm) if n else float("nan")

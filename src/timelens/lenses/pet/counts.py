@@ -21,7 +21,11 @@ from timelens.engines.radioactivity.attenuation import WATER_PER_MM, line_surviv
 from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA
 
 __all__ = [
+    "block_means",
     "calibration_counts",
+    "coarse_counts",
+    "coarse_factor",
+    "counts_at",
     "cov_from_sensitivity",
     "line_counts",
     "prompts_per_true",
@@ -60,17 +64,21 @@ def line_counts(activity: NDArray[np.floating], mu_per_mm: Floats, spacing: tupl
     ndarray, shape (frames, z, y, x)
         Bq/mL times mm, surviving.
     """
-    factor = [max(1, round(_COARSE_MM / s)) for s in spacing]
-    coarse = (float(spacing[0] * factor[0]), float(spacing[1] * factor[1]), float(spacing[2] * factor[2]))
-    survival = line_survival(_block_means(np.asarray(mu_per_mm, float), factor), coarse)
-    seen = seen_along_lines(_block_means(np.asarray(activity, float), factor), survival, coarse)
-    where = np.meshgrid(
-        *[(np.arange(n) + 0.5) / f - 0.5 for n, f in zip(mu_per_mm.shape, factor, strict=True)], indexing="ij"
+    factor = coarse_factor(spacing)
+    seen = coarse_counts(
+        block_means(np.asarray(activity, float), factor), block_means(np.asarray(mu_per_mm, float), factor), spacing
     )
+    where = np.meshgrid(*[_place(np.arange(n), f) for n, f in zip(mu_per_mm.shape, factor, strict=True)], indexing="ij")
     return np.stack([map_coordinates(volume, where, order=1, mode="nearest") for volume in seen])
 
 
-def _block_means(volume: Floats, factor: list[int]) -> Floats:
+def coarse_factor(spacing: tuple[float, float, float]) -> tuple[int, int, int]:
+    """How many voxels along (z, y, x) make a voxel on which counts on lines are computed: about 8 mm."""
+    z, y, x = (max(1, round(_COARSE_MM / s)) for s in spacing)
+    return z, y, x
+
+
+def block_means(volume: NDArray[np.floating], factor: tuple[int, int, int]) -> Floats:
     """Means over blocks of the last three axes; the last block is continued at the far faces."""
     *lead, depth, rows, columns = volume.shape
     sizes = (depth, rows, columns)
@@ -78,7 +86,23 @@ def _block_means(volume: Floats, factor: list[int]) -> Floats:
     padded = np.pad(volume, [(0, 0)] * len(lead) + [(0, m) for m in missing], mode="edge")
     split = [x for n, m, f in zip(sizes, missing, factor, strict=True) for x in ((n + m) // f, f)]
     first = len(lead)
-    return np.asarray(padded.reshape(*lead, *split).mean(axis=(first + 1, first + 3, first + 5)))
+    return np.asarray(padded.reshape(*lead, *split).mean(axis=(first + 1, first + 3, first + 5), dtype=np.float64))
+
+
+def coarse_counts(activity: Floats, mu_per_mm: Floats, spacing: tuple[float, float, float]) -> Floats:
+    """As :func:`line_counts`, from block means and onto them; ``spacing`` is that of the voxels themselves."""
+    z, y, x = (float(s * f) for s, f in zip(spacing, coarse_factor(spacing), strict=True))
+    return seen_along_lines(activity, line_survival(mu_per_mm, (z, y, x)), (z, y, x))
+
+
+def counts_at(seen: Floats, factor: tuple[int, int, int], index: NDArray[np.integer]) -> Floats:
+    """Counts of :func:`coarse_counts` (z, y, x) at voxels of the fine grid, index (3, n)."""
+    where = [_place(i, f) for i, f in zip(index, factor, strict=True)]
+    return np.asarray(map_coordinates(seen, where, order=1, mode="nearest"))
+
+
+def _place(index: NDArray[np.integer], factor: int) -> Floats:
+    return np.asarray((index + 0.5) / factor - 0.5)
 
 
 @lru_cache(maxsize=8)

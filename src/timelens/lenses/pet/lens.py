@@ -28,14 +28,14 @@ __all__ = ["DEFAULTS", "PetLens"]
 DEFAULTS: dict[str, dict[str, Any]] = {
     "uptake": {"density_g_per_ml": 1.0, "activity": "auto"},
     "segment": {"rule": "auto"},
-    "partial_volume": {"fwhm_mm": None},
+    "partial_volume": {"fwhm_mm": None, "fwhm_sd_mm": None},
     "animals": {},
     "frames": {"which": "auto"},
 }
 _KNOWN: dict[str, set[str]] = {
     "uptake": {"density_g_per_ml", "activity"},
     "segment": {"rule", "threshold", "fraction", "min_volume_ml", "drop_seeds_mm", "keep_seeds_mm", "reference"},
-    "partial_volume": {"fwhm_mm", "background"},
+    "partial_volume": {"fwhm_mm", "fwhm_sd_mm", "background"},
     "frames": {"which"},
 }
 #: Rows of these regions are about normal tissue, not about the agent's target.
@@ -116,7 +116,9 @@ class PetLens:
                 found = uptake(pet, "bw", nuclide_half_life_s=agent.half_life_s)
             except DataError as error:
                 return _without_suv(pet, agent, regions, error, result)
-            self._subject(pet, agent, found, regions, merged, result, name="", stated=None)
+            self._subject(
+                pet, agent, found, regions, merged, result, name="", stated=None, ct=_volume(inputs.get("ct"))
+            )
             return result
         for name, stated, body in _animals(pet, regions, merged["animals"]):
             try:
@@ -146,6 +148,7 @@ class PetLens:
         name: str,
         stated: Mapping[str, Any] | None,
         body: NDArray[np.bool_] | None = None,
+        ct: Image | None = None,
     ) -> None:
         """One subject, or one animal of several, over the frames of the acquisition."""
         suv = found.image
@@ -173,6 +176,7 @@ class PetLens:
                 ratios=ratios,
                 size=(facts["weight_g"], facts["height_mm"]) if ratios else (None, None),
                 repeatable=_is_fdg(agent) and not _animal(pet, facts),
+                ct=ct,
             )
             wanted = options["uptake"]["activity"]
             if wanted is True or (wanted == "auto" and _animal(pet, facts)):
@@ -188,6 +192,11 @@ class PetLens:
                 measured.problems += remarks
             _collect(result, pet, agent, volume, measured, frame=frame, name=name, suv=suv)
         result.maps[f"suv_{name}" if name else "suv"] = suv
+
+
+def _volume(ct: Acquisition | None) -> Image | None:
+    """A CT as a volume, for attenuation."""
+    return ct.image if ct is not None and isinstance(ct.data, Image) and len(ct.image.shape) == 3 else None
 
 
 def _collect(
@@ -348,7 +357,8 @@ def _merged(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _check_values(merged: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse numbers that no rule can work with."""
-    positive = {("segment", "threshold"), ("partial_volume", "fwhm_mm"), ("uptake", "density_g_per_ml")}
+    positive = {("segment", "threshold"), ("uptake", "density_g_per_ml")}
+    positive |= {("partial_volume", "fwhm_mm"), ("partial_volume", "fwhm_sd_mm")}
     for step, name in sorted(positive | {("segment", "fraction"), ("segment", "min_volume_ml")}):
         value = merged[step].get(name)
         if value is None:

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 import timelens
 from timelens.engines.regions.labels import Regions, find_regions
-from timelens.engines.regions.partial_volume import correct_mean, mask_recovery
 from timelens.engines.uptake import body_size, check_liver_suv
 from timelens.errors import DataError, Problem
 from timelens.knowledge import quantities
 from timelens.lenses.pet import uncertainty
 from timelens.lenses.pet.lesions import lesion_rows, lesion_table, patient_rows, scaled_rows
+from timelens.lenses.pet.local_noise import noise_at_lesions
+from timelens.lenses.pet.partial_volume import partial_volume_rows
 from timelens.lenses.pet.segmentation import Lesions, Organs, find_lesions
 from timelens.lenses.pet.uptake import uptake
 from timelens.study.acquisition import Acquisition
@@ -33,8 +34,6 @@ _LEAN_NAMES = {
     "lbm_janma": "lean body mass Janmahasatian 2005",
     "bsa": "body surface DuBois 1916",
 }
-#: Voxels around a lesion within this distance, and not in any lesion, are its background.
-_SHELL_MM = (3.0, 10.0)
 
 
 @dataclass
@@ -70,6 +69,7 @@ def measure_suv(
     ratios: Mapping[str, float],
     size: tuple[float | None, float | None] = (None, None),
     repeatable: bool = False,
+    ct: Image | None = None,
 ) -> Measured:
     """All rows of one SUV volume.
 
@@ -87,6 +87,8 @@ def measure_suv(
         Weight in g and height in mm, for SDmax.
     repeatable
         Whether the published repeatability of 18F-FDG in people applies.
+    ct
+        Hounsfield units in the frame of the volume, for the counts at each lesion; without it the body is water.
     """
     assert suv.geometry is not None
     array, spacing = suv.numpy(), suv.geometry.spacing
@@ -96,14 +98,18 @@ def measure_suv(
     table = lesion_table(array, found, spacing)
     rows = lesion_rows(table, list(lesions.names.values()), unit="g/mL", method=lesions.method)
     result = Measured(rows, lesions, list(lesions.problems))
+    local: dict[str, uncertainty.Noise] = {}
     if organs.liver is not None:
         result.noise = uncertainty.image_noise(array, organs.liver, spacing)
+    if result.noise is not None and organs.liver is not None:
+        local = noise_at_lesions(suv, organs.liver, result.noise, found, lesions.names, ct)
     rows = rows + _ratios(array, organs, table, lesions, result.problems)
-    rows += _partial_volume(array, table, found, lesions, spacing, options.get("partial_volume", {}), result.problems)
-    if result.noise is not None:
+    if local:
         boxes = {name: found.mask(k) for k, name in enumerate(lesions.names.values()) if found.counts[k]}
-        errors = _volume_errors(array, lesions, found, spacing, result.noise, sul_factor)
-        rows = uncertainty.with_noise(rows, boxes, spacing, result.noise, errors)
+        errors = _volume_errors(array, lesions, found, spacing, local, sul_factor)
+        rows = uncertainty.with_noise(rows, boxes, spacing, local, errors)
+    stated = options.get("partial_volume", {})
+    rows += partial_volume_rows(array, table["mean"], found, lesions, spacing, stated, local)
     centroids = suv.geometry.to_mm(table["centroid_index"])
     rows += patient_rows(table, centroids, method=lesions.method, weight_g=size[0], height_mm=size[1])
     rows = _total_errors(rows)
@@ -123,7 +129,7 @@ def _volume_errors(
     lesions: Lesions,
     found: Regions,
     spacing: tuple[float, float, float],
-    noise: uncertainty.Noise,
+    noise: Mapping[str, uncertainty.Noise],
     sul_factor: float | None,
 ) -> dict[str, tuple[float, float]]:
     """Errors and biases of the lesions' volumes where a threshold made them; a given mask has no such error."""
@@ -134,8 +140,9 @@ def _volume_errors(
         return {}
     elif lesions.parameters.get("reference"):  # PERCIST speaks of SUL
         threshold = threshold / (sul_factor or np.nan)
+    here = [noise.get(name, uncertainty.Noise(np.nan, np.zeros(3))) for name in lesions.names.values()]
     errors = uncertainty.volume_errors(
-        array, lesions.labels, found, spacing, noise, threshold=threshold, fraction=fraction
+        array, lesions.labels, found, spacing, here, threshold=threshold, fraction=fraction
     )
     names = enumerate(lesions.names.values())
     return {name: (float(errors[k, 0]), float(errors[k, 1])) for k, name in names if np.isfinite(errors[k, 0])}
@@ -192,53 +199,6 @@ def _ratios(
             reason = "" if np.isfinite(value) else "the lesion or the reference has no positive mean"
             rows.append(_row(quantity, value, name, lesions.method, n=int(table["voxel_count"][k]), reason=reason))
     return rows
-
-
-def _partial_volume(
-    array: NDArray[Any],
-    table: Mapping[str, NDArray[Any]],
-    found: Regions,
-    lesions: Lesions,
-    spacing: tuple[float, float, float],
-    options: Mapping[str, Any],
-    problems: list[Problem],
-) -> list[Measurement]:
-    """Recovery coefficient and corrected mean of each lesion, beside the plain values; needs the resolution."""
-    fwhm = options.get("fwhm_mm")
-    if fwhm is None:
-        return []
-    rows = []
-    for k, name in enumerate(lesions.names.values()):
-        if not found.counts[k]:
-            continue
-        recovery = mask_recovery(found.mask(k), spacing, fwhm, outline="smooth")
-        background = options.get("background")
-        if background is None:
-            background = _background(array, lesions.labels, found, k, spacing)
-        corrected = float(correct_mean(float(table["mean"][k]), recovery, background))
-        method = f"{lesions.method}; FWHM {np.round(fwhm, 2)} mm, background {background:.3g} g/mL"
-        count = int(found.counts[k])
-        rows.append(_row("recovery_coefficient", recovery, name, method, n=count))
-        reason = "" if np.isfinite(corrected) else "the region recovers too little of its contrast to be corrected"
-        rows.append(_row("suv_mean_pvc", corrected, name, method, n=count, reason=reason))
-    return rows
-
-
-def _background(
-    array: NDArray[Any], labels: NDArray[Any], found: Regions, k: int, spacing: tuple[float, float, float]
-) -> float:
-    """Median of a shell around the lesion that touches no lesion; NaN where there is no such shell."""
-    from scipy.ndimage import distance_transform_edt
-
-    edges = np.asarray(spacing)
-    margin = np.ceil(_SHELL_MM[1] / edges).astype(int) + 1
-    lower = np.maximum(found.lower[k] - margin, 0)
-    upper = np.minimum(found.upper[k] + margin, labels.shape)
-    box = tuple(slice(int(a), int(b)) for a, b in zip(lower, upper, strict=True))
-    around = labels[box]
-    distance = distance_transform_edt(around != found.labels[k], sampling=edges)
-    shell = (distance > _SHELL_MM[0]) & (distance <= _SHELL_MM[1]) & (around == 0)
-    return float(np.median(array[box][shell])) if shell.any() else float("nan")
 
 
 def measure_values(image: Image, regions: Sequence[Region]) -> Measured:

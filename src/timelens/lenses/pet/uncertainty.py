@@ -1,8 +1,9 @@
 """How sure a PET number is: from the noise of the image where it can be had, else from published repeatability.
 
 Noise: the liver (or another uniform reference) gives the noise's coefficient of variation and its correlation length;
-iterative reconstruction makes the noise grow with the signal (Barrett 1994, doi:10.1088/0031-9155/39/5/004), so the
-same coefficient of variation is taken for the lesion. It is the uncertainty of this image's noise alone.
+iterative reconstruction makes the noise grow with the signal (Barrett 1994, doi:10.1088/0031-9155/39/5/004), so a
+lesion has that coefficient of variation too, but for the counts on the lines through both
+(:mod:`timelens.lenses.pet.local_noise`). It is the uncertainty of this image's noise alone.
 
 Repeatability: half the width of the limits of agreement between two scans without change, 1.96 sqrt(2) wCV, with the
 published within-subject coefficient of variation. It holds for 18F-FDG in people scanned by the QIBA profile.
@@ -11,7 +12,7 @@ published within-subject coefficient of variation. It holds for 18F-FDG in peopl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,7 +66,7 @@ def volume_errors(
     labels: NDArray[Any],
     found: Regions,
     spacing: Sequence[float],
-    noise: Noise,
+    noise: Sequence[Noise],
     *,
     threshold: float | None = None,
     fraction: float | None = None,
@@ -83,7 +84,7 @@ def volume_errors(
     found
         The lesions, in the order of the result.
     noise
-        From :func:`image_noise`.
+        At each lesion, in the same order.
     threshold, fraction
         One of them: the threshold in the image's unit, or as a fraction of the lesion's maximum.
 
@@ -98,11 +99,11 @@ def volume_errors(
     Davison & Hinkley, Bootstrap Methods and their Application, 1997, doi:10.1017/CBO9780511802843, section 2.1.
     """
     edges = np.asarray(spacing, float)
-    sigma = noise.fwhm_mm / FWHM_PER_SIGMA / edges
-    margin = np.maximum(2, np.ceil(2 * sigma * FWHM_PER_SIGMA)).astype(int)
     rng = np.random.default_rng(DEFAULT_SEED)
     errors = np.full((len(found), 2), np.nan)
-    for k in np.flatnonzero(found.counts):
+    for k in map(int, np.flatnonzero(found.counts)):
+        sigma = noise[k].fwhm_mm / FWHM_PER_SIGMA / edges
+        margin = np.maximum(2, np.ceil(2 * sigma * FWHM_PER_SIGMA)).astype(int)
         lower = np.maximum(found.lower[k] - margin, 0)
         upper = np.minimum(found.upper[k] + margin, array.shape)
         box = tuple(slice(int(a), int(b)) for a, b in zip(lower, upper, strict=True))
@@ -112,7 +113,7 @@ def volume_errors(
         counts = np.empty(_REPLICATES)
         for replicate in range(_REPLICATES):
             white = gaussian_filter(rng.standard_normal(values.shape), sigma, mode="wrap")
-            noisy = values * (1 + noise.cov * white / white.std())
+            noisy = values * (1 + noise[k].cov * white / white.std())
             limit = threshold if threshold is not None else float(fraction or 0.0) * noisy[own].max()
             counts[replicate] = np.count_nonzero(free & (noisy >= limit))
         shift = counts.mean() - found.counts[k]
@@ -125,7 +126,7 @@ def with_noise(
     rows: Sequence[Measurement],
     boxes: dict[str, NDArray[Any]],
     spacing: Sequence[float],
-    noise: Noise,
+    noise: Mapping[str, Noise],
     volumes: dict[str, tuple[float, float]] | None = None,
 ) -> list[Measurement]:
     """Rows of region means, TLG and volumes with the standard error that the noise gives them.
@@ -136,12 +137,16 @@ def with_noise(
         Lesion rows.
     boxes
         Mask of each region in its bounding box, by name.
+    noise
+        At each region, by name.
     volumes
         Error and bias of each lesion's volume in mL from :func:`volume_errors`, by name; a given mask has none. The
         interval of a volume is centred on the volume less its bias; TLG bears both errors.
     """
     known = volumes or {}
-    relative = {name: mean_standard_error(box, spacing, noise.cov, noise.fwhm_mm) for name, box in boxes.items()}
+    relative = {
+        name: mean_standard_error(box, spacing, noise[name].cov, noise[name].fwhm_mm) for name, box in boxes.items()
+    }
     result = []
     for row in rows:
         error, bias = math.nan, 0.0
@@ -163,7 +168,7 @@ def with_noise(
                 level=0.95,
                 flags=_joined(
                     row.flags,
-                    f"uncertainty: image noise alone (COV {100 * noise.cov:.1f} % in the liver)",
+                    f"uncertainty: image noise alone (COV {100 * noise[row.region].cov:.1f} %)",
                     f"noise bias {bias:+.2g} mL, in the interval only" if bias else "",
                 ),
             )
