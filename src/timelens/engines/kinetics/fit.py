@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy import special
 from timelens.engines.kinetics.reasons import FATAL, Reason
 from timelens.errors import UsageError
 
-__all__ = ["Fit", "akaike", "t_quantile"]
+__all__ = ["Fit", "Loss", "akaike", "stack", "t_quantile"]
 
 Floats = NDArray[np.float64]
 
@@ -22,6 +22,7 @@ IMPRECISE_ABOVE = 0.5
 _DOUBTFUL = FATAL | Reason.SINGULAR | Reason.RATE_AT_BOUND | Reason.IMPRECISE | Reason.NOT_PHYSICAL
 _DOUBTFUL |= Reason.NOT_CONVERGED | Reason.COMPARTMENT_AT_ZERO
 
+Loss = Literal["squares", "huber"]
 Profile = Callable[[str, float, int], tuple[float, float]]
 
 
@@ -49,6 +50,8 @@ class Fit:
         (parameters, parameters, ...) in the order of ``parameters``; None for maps.
     predicted, residuals
         (frames, ...), model and data minus model; None for maps.
+    weights
+        (frames, ...), what each squared residual counted: with a robust loss outliers have less; None for maps.
     t_star
         First time used by a graphical method, s; NaN for models that use all frames.
     """
@@ -65,6 +68,7 @@ class Fit:
     covariance: Floats | None = None
     predicted: Floats | None = None
     residuals: Floats | None = None
+    weights: Floats | None = None
     t_star: float = float("nan")
     profile: Profile | None = field(default=None, repr=False)
 
@@ -126,6 +130,37 @@ class Fit:
             if np.isfinite(values[at]):
                 lower[at], upper[at] = self.profile(name, level, flat)
         return lower, upper
+
+
+def stack(fits: Sequence[Fit], shape: tuple[int, ...]) -> Fit:
+    """Fits of single curves by one model as one fit of many; ``shape`` is that of the data without frames."""
+    first = fits[0]
+
+    def join(arrays: Sequence[Floats | None]) -> Floats | None:
+        known = [array for array in arrays if array is not None]
+        return np.stack(known, axis=-1).reshape(*known[0].shape, *shape) if known else None
+
+    profiles = [fit.profile for fit in fits]
+
+    def profile(name: str, level: float, at: int) -> tuple[float, float]:
+        chosen = profiles[at]
+        assert chosen is not None
+        return chosen(name, level, 0)
+
+    return replace(
+        first,
+        parameters={name: np.array([fit.parameters[name] for fit in fits]).reshape(shape) for name in first.parameters},
+        standard_errors={
+            name: np.array([fit.standard_errors[name] for fit in fits]).reshape(shape) for name in first.parameters
+        },
+        weighted_rss=np.array([fit.weighted_rss for fit in fits]).reshape(shape),
+        reason=np.array([fit.reason for fit in fits], dtype=np.int32).reshape(shape),
+        covariance=join([fit.covariance for fit in fits]),
+        predicted=join([fit.predicted for fit in fits]),
+        residuals=join([fit.residuals for fit in fits]),
+        weights=join([fit.weights for fit in fits]),
+        profile=profile if all(known is not None for known in profiles) else None,
+    )
 
 
 def akaike(rss: Floats, frames: int, parameters: int) -> Floats:

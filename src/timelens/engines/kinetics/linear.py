@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from timelens.engines.kinetics.fit import IMPRECISE_ABOVE, Fit
+from timelens.engines.kinetics import robust
+from timelens.engines.kinetics.fit import IMPRECISE_ABOVE, Fit, Loss, stack
 from timelens.engines.kinetics.frames import Frames
 from timelens.engines.kinetics.linear_kernels import BLOCK, regress, solve_fixed
 from timelens.engines.kinetics.model import as_mask, check_data, check_shape, check_weights
@@ -93,7 +94,7 @@ class LinearModel(ABC):
         """Number of coefficients."""
         return len(self.terms)
 
-    def fit(self, data: ArrayLike, weights: ArrayLike | None = None) -> Fit:
+    def fit(self, data: ArrayLike, weights: ArrayLike | None = None, *, loss: Loss = "squares") -> Fit:
         """Fit one or more curves; ``predicted`` and ``residuals`` are in the model's own ordinate, NaN before t*.
 
         Parameters
@@ -101,22 +102,37 @@ class LinearModel(ABC):
         data
             (frames, ...), in the unit of the input.
         weights
-            (frames,), proportional to one over the variance of the tissue's frames, from which the weights of the
-            plot's points follow by error propagation; 0 leaves a frame out. None weights the plot's points equally.
+            (frames,) or the shape of the data: proportional to one over the variance of the tissue's frames, from which
+            the weights of the plot's points follow by error propagation; 0 leaves a frame out. None weights the plot's
+            points equally.
+        loss
+            ``"squares"``, or ``"huber"``: points far off the line count less (see :mod:`robust
+            <timelens.engines.kinetics.robust>`).
 
         Raises
         ------
         DataError
             Shapes do not fit, weights are negative, or too few frames with weight lie after t*.
         """
+        if robust.chosen(loss):
+            return robust.fit(self, data, weights)
+        return self._fit(data, weights)
+
+    def _fit(self, data: ArrayLike, weights: ArrayLike | None, factors: Floats | None = None) -> Fit:
+        """Least squares; ``factors`` (frames,) multiply the weights of the plot's points."""
         curves, shape = check_data(data, len(self.frames))
+        if weights is not None and shape and np.ndim(weights) > 1:
+            each = check_weights(weights, shape, len(self.frames))
+            return stack([self._fit(curves[:, i], each[:, i], factors) for i in range(curves.shape[1])], shape)
         weight = self._weight(weights)
+        weight = weight if factors is None else weight * factors
         out, inverse, rss = self._regress(curves, weight, weights is not None)
         used = int((weight > 0).sum())
         values, covariance = self._parameters(out, inverse, rss, used)
         errors = {name: np.sqrt(covariance[i, i]) for i, name in enumerate(values)}
         reason = self._judge(values, errors, curves, weight, rss)
-        predicted, seen = self._curves(curves, out)
+        design, seen, counted = self.plot(curves, weight, weighted=weights is not None)
+        predicted = np.einsum("tfv,tv->fv", design, out)
         predicted[weight == 0], seen[weight == 0] = np.nan, np.nan
         return Fit(
             self.name,
@@ -131,6 +147,7 @@ class LinearModel(ABC):
             covariance.reshape(len(values), len(values), *shape),
             predicted.reshape(-1, *shape),
             (seen - predicted).reshape(-1, *shape),
+            counted.reshape(-1, *shape),
             t_star=self.t_star,
         )
 
@@ -310,17 +327,22 @@ class LinearModel(ABC):
             value[bad], errors[name][bad] = np.nan, np.nan
         return reason
 
-    def _curves(self, curves: Floats, out: Floats) -> tuple[Floats, Floats]:
-        """Fitted and observed ordinates (frames, n)."""
+    def plot(self, curves: Floats, weight: Floats, *, weighted: bool) -> tuple[Floats, Floats, Floats]:
+        """The regression in the model's own ordinate: terms (n, frames, curves), ordinate and weights (frames, curves).
+
+        ``weight`` (frames,) belongs to the tissue if ``weighted``, else to the plot's points.
+        """
         tissue = (curves - self.offset[:, None]) / self.share
         single, double = running_integral(tissue, self.frames)
         own = {-1: tissue, -2: single, -3: double}
         with np.errstate(all="ignore"):
             scale = self.ordinate[:, None] / (tissue if self.divided else 1.0)
-            fitted = sum(
-                out[i] * (self.known[code][:, None] if code >= 0 else own[code]) for i, code in enumerate(self.terms)
-            )
-            return np.asarray(fitted * scale), np.asarray(own[self.target] * scale)
+            known = np.broadcast_to(self.known[:, :, None], (len(self.known), *tissue.shape))
+            terms = [known[code] if code >= 0 else own[code] for code in self.terms]
+            counted = np.where(weight > 0, weight / self.ordinate**2, 0.0)[:, None] * np.ones_like(tissue)
+            if self.divided and weighted:
+                counted = counted * np.square(tissue**2 / single)
+            return np.stack([term * scale for term in terms]), np.asarray(own[self.target] * scale), counted
 
 
 def running_integral(curves: Floats, frames: Frames) -> tuple[Floats, Floats]:

@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from timelens.engines.kinetics import profile, separable
-from timelens.engines.kinetics.fit import IMPRECISE_ABOVE, Fit
+from timelens.engines.kinetics import profile, robust, separable
+from timelens.engines.kinetics.fit import IMPRECISE_ABOVE, Fit, Loss
 from timelens.engines.kinetics.frames import Frames
 from timelens.engines.kinetics.reasons import FATAL, Reason
 from timelens.engines.kinetics.source import SlabSource, as_source
-from timelens.engines.kinetics.tables import Table
+from timelens.engines.kinetics.tables import Table, read_row
 from timelens.errors import DataError, PlausibilityWarning, UsageError
 
 __all__ = ["CHUNK", "SeparableModel", "as_mask", "check_data", "check_shape", "check_span", "check_weights"]
@@ -66,7 +66,32 @@ class SeparableModel(ABC):
         """Coefficients and rates that the curve decides."""
         return int(self.known.shape[0]) + 2 * self.exponentials
 
-    def fit(self, data: ArrayLike, weights: ArrayLike | None = None) -> Fit:
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many coefficients and how many ln rates make a point of the search."""
+        return int(self.known.shape[0]) + self.exponentials, self.exponentials
+
+    def limits(self) -> tuple[Floats, Floats]:
+        """Lowest and highest value of every coefficient and ln rate."""
+        linear, rates = self.sizes
+        low, high = self.table.span
+        return (
+            np.concatenate([np.full(linear, 0.0 if self.positive else -np.inf), np.full(rates, low)]),
+            np.concatenate([np.full(linear, np.inf), np.full(rates, high)]),
+        )
+
+    def shape(self, point: Floats) -> tuple[Floats, Floats]:
+        """Curve at a point (coefficients, then ln rates), without the offset, and its derivatives (n, frames)."""
+        linear = self.sizes[0]
+        c, table = point[:linear], self.table
+        curves, rises = np.full((2, self.exponentials, len(self.frames)), np.nan)
+        for j, at in enumerate(point[linear:]):
+            if np.isfinite(at):
+                read_row(table.values, table.slopes, table.first, table.step, float(at), curves[j], rises[j])
+        rows = np.concatenate([self.known, curves])
+        return c @ rows, np.concatenate([rows, c[self.known.shape[0] :, None] * rises])
+
+    def fit(self, data: ArrayLike, weights: ArrayLike | None = None, *, loss: Loss = "squares") -> Fit:
         """Fit one or more curves with everything a region deserves.
 
         Parameters
@@ -76,14 +101,25 @@ class SeparableModel(ABC):
         weights
             (frames,) or the shape of the data: proportional to one over the variance; 0 leaves a frame out. Equal
             weights if not given.
+        loss
+            ``"squares"``, or ``"huber"``: frames far off the curve count less (see :mod:`robust
+            <timelens.engines.kinetics.robust>`); intervals are then Wald's.
 
         Raises
         ------
         DataError
-            Shapes do not fit, weights are negative, or too few frames are left for the model.
+            Shapes do not fit, weights are negative, or all of them are zero. (Too few frames for the model is a
+            reason, not an error.)
         """
+        if robust.chosen(loss):
+            return robust.fit(self, data, weights)
+        return self._fit(data, weights)
+
+    def _fit(self, data: ArrayLike, weights: ArrayLike | None, factors: Floats | None = None) -> Fit:
+        """Least squares; ``factors`` (frames,) multiply the weights."""
         curves, shape = check_data(data, len(self.frames))
         weight = check_weights(weights, shape, len(self.frames))
+        weight = weight if factors is None else weight * factors[:, None]
         shared = weight.shape[1] == 1
         parts = [
             self._solve(curves[:, at], weight[:, 0 if shared else at.start], 1e-13)
@@ -116,6 +152,7 @@ class SeparableModel(ABC):
             covariance.reshape(len(names), len(names), *shape),
             model.reshape(-1, *shape),
             (curves - model).reshape(-1, *shape),
+            np.broadcast_to(weight, curves.shape).reshape(-1, *shape),
             profile=interval,
         )
 
@@ -136,7 +173,8 @@ class SeparableModel(ABC):
         data
             (frames, ...), or a :class:`~timelens.engines.kinetics.source.SlabSource`, which is read by chunks.
         weights
-            (frames,), as in :meth:`fit`.
+            (frames,), as in :meth:`fit`: one list for all voxels. A factor common to a voxel's frames cancels, and
+            weights taken from a voxel's own noisy frames would be correlated with its noise and bias the fit.
         mask
             Voxels to fit, shape of the data without frames.
         dtype
@@ -190,24 +228,31 @@ class SeparableModel(ABC):
             reason.reshape(shape),
         )
 
-    def _search(self, weight: Floats) -> separable.Search | None:
+    def _search(self, weight: Floats) -> Any:
+        """What the search needs for these weights; None with too few frames."""
         keep = weight > 0
-        if int(keep.sum()) <= self.free_parameters:
-            return None
-        root = np.sqrt(weight)
+        return self._prepare(np.sqrt(weight), keep) if int(keep.sum()) > self.free_parameters else None
+
+    def _prepare(self, root: Floats, keep: Bools) -> Any:
         return separable.prepare(
             self.table.scaled(root, keep), self.known[:, keep] * root[keep], self.exponentials, positive=self.positive
         )
 
+    def _search_all(
+        self, search: Any, y: Floats, tolerance: float, limit: int
+    ) -> tuple[Floats, Floats, Floats, Floats, NDArray[np.int32]]:
+        """Coefficients, ln rates, residual sums, inverse normal matrices and flags of weighted curves (n, frames)."""
+        found = separable.solve(search, y, tolerance=tolerance, limit=limit)
+        return found.coefficients, found.u, found.rss, found.inverse, found.reason
+
     def _solve(
-        self, curves: Array, weight: Floats, tolerance: float, search: separable.Search | None = None
+        self, curves: Array, weight: Floats, tolerance: float, search: Any = None
     ) -> tuple[Floats, Floats, Floats, Floats, NDArray[np.int32]]:
         """Coefficients, ln rates, weighted RSS, inverse normal matrix and reasons of curves (frames, n)."""
         keep = weight > 0
         search = self._search(weight) if search is None else search
         count = curves.shape[1]
-        linear = self.known.shape[0] + self.exponentials
-        size = linear + self.exponentials
+        linear, rates = self.sizes
         root = np.sqrt(weight[keep])
         y = np.ascontiguousarray(((curves[keep] - self.offset[keep, None]) * root[:, None]).T, dtype=np.float64)
         reason = np.zeros(count, dtype=np.int32)
@@ -216,14 +261,13 @@ class SeparableModel(ABC):
         reason[power == 0] = int(Reason.NO_SIGNAL)
         if search is None:
             reason[:] |= int(Reason.TOO_FEW_FRAMES)
-        c, u = np.full((count, linear), np.nan), np.full((count, self.exponentials), np.nan)
-        rss, inverse = np.full(count, np.nan), np.full((count, size, size), np.nan)
+        c, u = np.full((count, linear), np.nan), np.full((count, rates), np.nan)
+        rss, inverse = np.full(count, np.nan), np.full((count, linear + rates, linear + rates), np.nan)
         good = reason == 0
         if search is not None and good.any():
             steps = MAP_STEPS if tolerance == MAP_TOLERANCE else 60
-            found = separable.solve(search, y if good.all() else y[good], tolerance=tolerance, limit=steps)
-            c[good], u[good], rss[good], inverse[good] = found.coefficients, found.u, found.rss, found.inverse
-            reason[good] = found.reason
+            found = self._search_all(search, y if good.all() else y[good], tolerance, steps)
+            c[good], u[good], rss[good], inverse[good], reason[good] = found
         return c, u, rss, inverse, reason
 
     def _parameters(
@@ -268,8 +312,7 @@ class SeparableModel(ABC):
         """Fitted curves (frames, n) from the table."""
         out = np.empty((len(self.frames), c.shape[0]))
         for i in range(c.shape[0]):
-            rows, _ = profile.rows(self, u[i])
-            out[:, i] = self.offset + c[i] @ rows
+            out[:, i] = self.offset + self.shape(np.concatenate([c[i], u[i]]))[0]
         return out
 
 

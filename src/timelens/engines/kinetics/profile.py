@@ -14,29 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timelens.engines.kinetics.fit import t_quantile
-from timelens.engines.kinetics.tables import read_row
 
 if TYPE_CHECKING:
     from timelens.engines.kinetics.model import SeparableModel
 
-__all__ = ["interval", "rows"]
+__all__ = ["interval"]
 
 Floats = NDArray[np.float64]
 
 #: The target moves at most this many steps before an end counts as open (infinite).
 _WALK = 60
-
-
-def rows(model: SeparableModel, u: Floats) -> tuple[Floats, Floats]:
-    """Unweighted curves of all coefficients (n, frames), and the derivative of the tabulated ones by ln k."""
-    table, frames = model.table, len(model.frames)
-    curves, rises = np.empty((model.exponentials, frames)), np.empty((model.exponentials, frames))
-    for j, at in enumerate(u):
-        if np.isfinite(at):
-            read_row(table.values, table.slopes, table.first, table.step, float(at), curves[j], rises[j])
-        else:
-            curves[j], rises[j] = np.nan, np.nan
-    return np.concatenate([model.known, curves]), rises
 
 
 def interval(
@@ -67,13 +54,8 @@ class _Profile:
         self.model, self.name = model, name
         self.root = np.sqrt(weight)
         self.y = np.where(weight > 0, curve - model.offset, 0.0)
-        self.linear = model.known.shape[0] + model.exponentials
-        low, high = model.table.span
-        self.low = np.full(self.linear + model.exponentials, -np.inf)
-        self.high = np.full(self.low.size, np.inf)
-        if model.positive:
-            self.low[: self.linear] = 0.0
-        self.low[self.linear :], self.high[self.linear :] = low, high
+        self.linear = model.sizes[0]
+        self.low, self.high = model.limits()
 
     def parameter(self, point: Floats) -> tuple[float, Floats]:
         """The profiled parameter and its gradient (complex steps)."""
@@ -86,10 +68,8 @@ class _Profile:
 
     def residual(self, point: Floats) -> tuple[Floats, Floats]:
         """Weighted residuals and the weighted Jacobian of the model (frames, parameters)."""
-        curves, rises = rows(self.model, point[self.linear :])
-        c = point[: self.linear]
-        jacobian = np.concatenate([curves, c[self.model.known.shape[0] :, None] * rises])
-        return (self.y - c @ curves) * self.root, (jacobian * self.root).T
+        curve, jacobian = self.model.shape(point)
+        return (self.y - curve) * self.root, (jacobian * self.root).T
 
     def rss(self, point: Floats) -> float:
         rest, _ = self.residual(point)
