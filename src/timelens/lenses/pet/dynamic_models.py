@@ -76,9 +76,10 @@ def _kinds() -> dict[str, ModelKind]:
 #: Every model by its name.
 MODELS: dict[str, ModelKind] = _kinds()
 _SAME = {
-    "1tc": "1tcm", "1t": "1tcm", "2tc": "2tcm", "2t": "2tcm", "2tcm_irr": "2tcm_irreversible", "2tcmi": "2tcm_irreversible",
-    "2tcm_rev": "2tcm", "2tcm3k": "2tcm_irreversible", "patlak_reference": "reference_patlak",
-    "refpatlak": "reference_patlak", "logan_reference": "reference_logan", "reflogan": "reference_logan",
+    "1tc": "1tcm", "1t": "1tcm", "2tc": "2tcm", "2t": "2tcm", "2tcm_irr": "2tcm_irreversible",
+    "2tcmi": "2tcm_irreversible", "2tcm_rev": "2tcm", "2tcm3k": "2tcm_irreversible",
+    "patlak_reference": "reference_patlak", "refpatlak": "reference_patlak", "logan_reference": "reference_logan",
+    "reflogan": "reference_logan",
 }  # fmt: skip
 _WITH_K2 = ("srtm2", "mrtm2", "reference_logan")
 #: Parameters of the engine to quantities of the vocabulary; what is not here is not reported.
@@ -130,7 +131,7 @@ class AgentInput:
 
 @dataclass(frozen=True)
 class Build:
-    """Choices of a model that are not data: t* in s, the reference's k2' in 1/s, blood volume (a number, or ``fit``)."""
+    """Choices of a model: t* in s, the reference's k2' in 1/s, blood volume (a number, or ``fit``)."""
 
     t_star: float = 0.0
     k2_reference: float | None = None

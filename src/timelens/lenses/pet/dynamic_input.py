@@ -1,0 +1,303 @@
+"""Which input a dynamic scan has: arterial blood, else a blood region of the image, else a reference region.
+
+Each is checked against the scan before it is used, and the road that was taken is kept for ``method`` and audit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import timelens
+from timelens.engines.kinetics.blood import fit_delay
+from timelens.engines.kinetics.frames import Frames
+from timelens.engines.kinetics.tissue import TwoTissue
+from timelens.errors import DataError, MissingFieldError, Problem, TimelensError
+from timelens.knowledge.records import Kinetics
+from timelens.lenses.pet.dynamic_blood import BloodOptions, BloodSamples, arterial_input, samples_of
+from timelens.lenses.pet.dynamic_checks import check_against_dose, check_against_image, check_decay, covering
+from timelens.lenses.pet.dynamic_curves import Curves
+from timelens.lenses.pet.dynamic_image_input import blood_recovery, image_input, shell_of
+from timelens.lenses.pet.dynamic_models import AgentInput
+from timelens.study.acquisition import Acquisition
+from timelens.study.identity import KnownAgent
+from timelens.study.image import Image
+from timelens.study.measurement import Measurement
+
+__all__ = ["Given", "delayed", "find_input"]
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: A delay can be found where so many frames are no longer than so many s.
+_SHORT_FRAMES, _SHORT_S = 4, 20.0
+#: Search range of the delay, s.
+_DELAYS = (-30.0, 60.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """The input that was found.
+
+    Attributes
+    ----------
+    agent_input
+        Curves for the models.
+    used_regions
+        Names of regions that are the input, and so get no fit.
+    delay_s
+        Applied to blood.
+    rows
+        What was measured on the way (the delay).
+    """
+
+    agent_input: AgentInput
+    used_regions: tuple[str, ...] = ()
+    delay_s: float = 0.0
+    rows: list[Measurement] = field(default_factory=list)
+
+
+def find_input(
+    pet: Acquisition,
+    image: Image,
+    frames: Frames,
+    curves: Curves,
+    masks: Mapping[str, Mask],
+    roles: Mapping[str, str],
+    blood: Sequence[Acquisition],
+    agent: KnownAgent,
+    known: Kinetics | None,
+    weights: Floats,
+    options: Mapping[str, Any],
+    fit_options: Mapping[str, Any],
+) -> tuple[Given, list[Problem]]:
+    """The best input that is there, or the one that the options ask for.
+
+    Raises
+    ------
+    MissingFieldError
+        If there is none: the message says what was measured all the same.
+    DataError
+        If the input that is there contradicts the scan.
+    """
+    source = options["source"]
+    records = [samples_of(table) for table in blood]
+    active = [r for r in records if r.whole_blood is not None or r.plasma is not None]
+    pool = _pool(options["region"], roles, masks)
+    reference = _reference(options["reference"], masks, known)
+    if source == "arterial" or (source == "auto" and active):
+        return _arterial(pet, image, frames, curves, pool, records, agent, known, weights, options)
+    if source == "image-derived" or (source == "auto" and pool is not None and _image_allowed(known, options, records)):
+        return _from_image(image, frames, curves, masks, pool, records, known, options)
+    if source == "reference" or (source == "auto" and reference is not None):
+        if reference is None:
+            raise MissingFieldError(
+                "The reference region is not there", field="input.reference",
+                found=", ".join(masks) or "no region", expected=str(options["reference"] or "the name of a region"),
+            )  # fmt: skip
+        given = AgentInput(
+            reference=curves.of(reference), source="reference", unit=curves.unit, how=(f"reference {reference!r}",)
+        )
+        return Given(given, (reference,)), []
+    raise MissingFieldError(
+        "This series is dynamic and has no input: curves and the SUV of a late window were measured, and no kinetics",
+        field="input",
+        found=_nothing(pool, known, records),
+        expected="blood samples, a blood region (role 'blood pool'), or a reference region",
+        mend="add a PET-BIDS blood table, or name a region as input.region or input.reference in study.yaml",
+    )
+
+
+def _nothing(pool: str | None, known: Kinetics | None, records: Sequence[BloodSamples]) -> str:
+    if pool is None:
+        return "no blood table, no blood region, no reference region"
+    if known is not None and known.metabolites and not records:
+        return f"the blood region {pool!r}, which shows labelled metabolites too (no parent fraction)"
+    return f"the blood region {pool!r}, whose ratio of plasma to whole blood is not known"
+
+
+def _image_allowed(known: Kinetics | None, options: Mapping[str, Any], records: Sequence[BloodSamples]) -> bool:
+    """Whether whole blood of the image may become plasma without a guess."""
+    ratio = options["plasma_ratio"] is not None or (known is not None and known.plasma_to_blood is not None)
+    metabolised = known is None or known.metabolites is not False
+    fraction = any(r.parent_fraction is not None for r in records) or options["parent_fraction"] == "none"
+    return ratio and (fraction or not metabolised or options["plasma_ratio"] is not None)
+
+
+def _pool(stated: Any, roles: Mapping[str, str], masks: Mapping[str, Mask]) -> str | None:
+    """The blood region: the stated one, else the one whose role it is."""
+    if stated is not None:
+        if stated not in masks:
+            raise MissingFieldError(
+                "The blood region is not there", field="input.region", found=", ".join(masks) or "no region",
+                expected=str(stated),
+            )  # fmt: skip
+        return str(stated)
+    return next((name for name, role in roles.items() if role == "blood pool"), None)
+
+
+def _reference(stated: Any, masks: Mapping[str, Mask], known: Kinetics | None) -> str | None:
+    """The reference region: the stated one, else the first of the agent's that is there."""
+    if stated is not None:
+        return str(stated) if stated in masks else None
+    plain = {name.lower().replace("_", " ").replace("-", " "): name for name in masks}
+    wanted = () if known is None else known.reference
+    return next((plain[name] for name in wanted if name in plain), None)
+
+
+def _arterial(
+    pet: Acquisition,
+    image: Image,
+    frames: Frames,
+    curves: Curves,
+    pool: str | None,
+    records: Sequence[BloodSamples],
+    agent: KnownAgent,
+    known: Kinetics | None,
+    weights: Floats,
+    options: Mapping[str, Any],
+) -> tuple[Given, list[Problem]]:
+    if image.unit != "Bq/mL":
+        raise DataError(
+            "Blood in Bq/mL needs tissue in Bq/mL at injection", file=pet.where, field="Units", found=image.unit,
+            expected="Bq/mL", mend="complete dose, times and half-life, or use a reference region",
+        )  # fmt: skip
+    half_life = agent.half_life_s or pet.half_life_s
+    file = ", ".join(r.file for r in records)
+    given, problems = arterial_input(
+        records,
+        options=BloodOptions(
+            clock_offset_s=float(options["clock_offset_s"]),
+            decay_corrected=options["decay_corrected"],
+            dispersion_s=options["dispersion_s"],
+            plasma_ratio=options["plasma_ratio"],
+            parent_fraction=options["parent_fraction"],
+        ),
+        half_life_s=half_life,
+        zero_s=float(pet.extra.get("injection_after_time_zero_s", 0.0)),
+        metabolites=None if known is None else known.metabolites,
+        known_ratio=None if known is None else known.plasma_to_blood,
+    )
+    try:
+        assert given.plasma is not None
+        plasma, held = covering(given.plasma, frames, file=file)
+        whole = given.blood
+        if whole is not None:
+            whole = whole.held_until(float(frames.end[-1]))
+        seen = whole if whole is not None else plasma
+        check_against_dose(seen, dose_bq=pet.administered_activity_bq, weight_g=pet.weight_g, file=file)
+        check_against_image(seen, frames, curves.bright, file=file)
+        if pool is not None:
+            check_against_image(seen, frames, curves.of(pool), pool=True, file=file)
+            if half_life is not None:
+                check_decay(seen, frames, curves.of(pool), half_life, file=file)
+    except TimelensError as error:
+        raise error.at(file=file) from None
+    given = replace(given, plasma=plasma, blood=whole)
+    given, delay, rows, remarks = delayed(given, frames, curves, weights, options["delay_s"], pool)
+    return Given(given, () if pool is None else (pool,), delay, rows), [*problems, *held, *remarks]
+
+
+def delayed(
+    given: AgentInput, frames: Frames, curves: Curves, weights: Floats, wanted: Any, pool: str | None = None
+) -> tuple[AgentInput, float, list[Measurement], list[Problem]]:
+    """The input shifted to the tissue: by the stated delay, or by the one for which the regions' mean fits best."""
+    assert given.plasma is not None
+    rows: list[Measurement] = []
+    problems: list[Problem] = []
+    short = int((frames.duration[frames.start < 300] <= _SHORT_S).sum())
+    tissue = [k for k, name in enumerate(curves.names) if name != pool]
+    if wanted == "fit" and (short < _SHORT_FRAMES or not tissue):
+        return replace(given, how=(*given.how, "delay not fitted (no short frames)")), 0.0, rows, problems
+    if wanted != "fit":
+        delay = float(wanted)
+        how = f"delay {delay:g} s, stated"
+    else:
+        plasma, blood = given.plasma, given.blood
+        voxels = np.maximum(curves.voxels[tissue], 1)
+        mean = np.average(np.nan_to_num(curves.mean[:, tissue]), axis=1, weights=voxels)
+        found = fit_delay(
+            lambda d: TwoTissue(frames, plasma.shifted(d), None if blood is None else blood.shifted(d)),
+            mean, weights, bounds=_DELAYS,
+        )  # fmt: skip
+        delay = found.delay
+        how = f"delay {delay:.1f} s, fitted to the mean of the regions"
+        if found.at_bound:
+            problems.append(
+                Problem(
+                    "The delay between blood and tissue lies on the edge of what was searched: the clocks may differ",
+                    field="input.delay_s", found=f"{delay:g} s", expected=f"{_DELAYS[0]:g} to {_DELAYS[1]:g} s",
+                    mend="state clock_offset_s, or delay_s", severity="warning",
+                )
+            )  # fmt: skip
+        error = found.standard_error
+        rows.append(
+            Measurement(
+                "input_delay", delay, "s", region="all regions", uncertainty=error,
+                uncertainty_kind="standard_error" if np.isfinite(error) else "none",
+                method="2tcm of the mean of the regions", method_version=timelens.__version__,
+            )
+        )  # fmt: skip
+    shifted = replace(
+        given,
+        plasma=given.plasma.shifted(delay),
+        blood=None if given.blood is None else given.blood.shifted(delay),
+        how=(*given.how, how),
+    )
+    return shifted, delay, rows, problems
+
+
+def _from_image(
+    image: Image,
+    frames: Frames,
+    curves: Curves,
+    masks: Mapping[str, Mask],
+    pool: str | None,
+    records: Sequence[BloodSamples],
+    known: Kinetics | None,
+    options: Mapping[str, Any],
+) -> tuple[Given, list[Problem]]:
+    if pool is None:
+        raise MissingFieldError(
+            "An image-derived input needs a blood region", field="input.region", found="no region with the role",
+            expected="a region of the aorta or left ventricle",
+        )  # fmt: skip
+    assert image.geometry is not None
+    spacing = image.geometry.spacing
+    recovery = blood_recovery(
+        masks[pool], spacing, fwhm_mm=options["fwhm_mm"], vessel_diameter_mm=options["vessel_diameter_mm"]
+    )
+    background = np.zeros(len(frames))
+    if recovery.value < 1:
+        shell = shell_of(masks[pool], spacing)
+        background = np.array([float(np.mean(np.asarray(image.array[t])[shell])) for t in range(len(frames))])
+    ratio = options["plasma_ratio"]
+    if ratio is None and known is not None:
+        ratio = known.plasma_to_blood
+    given, problems = image_input(
+        frames,
+        curves.of(pool),
+        background,
+        recovery,
+        plasma_ratio=ratio,
+        metabolites=None if known is None else known.metabolites,
+        fractions=records,
+        options=BloodOptions(parent_fraction=options["parent_fraction"]),
+        region=pool,
+    )
+    if recovery.value == 1.0:
+        problems.append(
+            Problem(
+                "The image-derived input is not corrected for partial volume",
+                field="input.fwhm_mm",
+                found="nothing",
+                expected="the resolution in mm, and the vessel's diameter",
+                mend="write fwhm_mm and vessel_diameter_mm in the step 'input'",
+                severity="warning",
+            )
+        )
+    return Given(given, (pool,)), problems
