@@ -51,7 +51,8 @@ def normalise(values: ArrayLike, slides: ArrayLike, *, quantile: float = 0.99) -
     """Scale each slide and channel so that a high quantile agrees between slides.
 
     The common value is the geometric mean over slides that have signal there. Zero stays zero, and ratios within a
-    slide are kept. A channel that truly differs between slides loses that difference: normalise only what is stained alike.
+    slide are kept. A channel that truly differs between slides loses that difference: normalise only what is stained
+    alike.
 
     Parameters
     ----------

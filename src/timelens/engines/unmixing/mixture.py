@@ -149,8 +149,7 @@ class MixtureFit:
         """
         shape = (len(self.model.matrix), *self.parameters.shape[1:])
         spread = np.broadcast_to(np.asarray(variance, np.float64), shape)
-        errors: FloatArray = np.sqrt(np.tensordot(self._inverse**2, spread, axes=1))
-        return errors
+        return np.asarray(np.sqrt(np.tensordot(self._inverse**2, spread, axes=1)), np.float64)
 
 
 @njit(cache=True, nogil=True)

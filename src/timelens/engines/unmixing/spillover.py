@@ -77,8 +77,8 @@ def estimate(stains: Mapping[str, ArrayLike], channels: Sequence[str]) -> Spillo
 
     Of each stain, the part counted in another channel is the sum of its counts, less background, over the sum of the
     stained channel's, which is the most likely slope of Poisson counts; it is formed in groups of events, and the
-    median over groups is taken, which a few bright specks do not move. Negative parts are zero. The background of a channel is
-    found in the same way from the stains that cannot spill into it.
+    median over groups is taken, which a few bright specks do not move. Negative parts are zero. The background of a
+    channel is found in the same way from the stains that cannot spill into it.
 
     Parameters
     ----------
