@@ -89,11 +89,11 @@ def test_input_and_graphical_analysis_are_drawn_where_the_lens_gives_them(tmp_pa
         )
     )  # fmt: skip
     lines = pd.DataFrame(
-        {"region": "a", "model": "patlak", "x": [1.0, 10, 30], "y": [0.2, 0.5, 1.1], "used": [False, True, True],
-         "slope": 0.03, "intercept": 0.2, "t_star_s": 1200.0, "x_label": "x [min]", "y_label": "y"}
+        {"region": "a", "model": "patlak", "x": [60.0, 600, 1800], "y": [0.2, 0.5, 1.1], "fitted": [np.nan, 0.5, 1.1],
+         "used": [False, True, True], "t_star_s": 1200.0}
     )  # fmt: skip
-    units = {"x": "min", "y": "1", "slope": "1/min", "intercept": "1", "t_star_s": "s"}
-    tables = {"input": Table(rows, {"time_s": "s", "value": "1"}), "graphical": Table(lines, units)}
+    units = {"x": "s", "y": "1", "fitted": "1", "t_star_s": "s"}
+    tables = {"input": Table(rows, {"time_s": "s", "value": "1"}), "graphs": Table(lines, units)}
     album = Album(tmp_path, "pet", "pet")
     draw(album, Result(tables=tables), None)
     assert kinds(album) == ["graphical", "input"]
@@ -104,6 +104,7 @@ def test_maps_of_parameters_have_their_error_with_them_and_uptake_its_projection
         "Ki": volume(0.05, "k_i", "mL/min/mL"),
         "Ki_se": volume(0.01, "k_i", "mL/min/mL"),
         "suv": volume(5.0, "suv", "g/mL"),
+        "patlak_reason": Image(np.zeros((12, 12, 12), np.int16), unit="1", geometry=GRID),
     }
     album = Album(tmp_path, "pet", "pet")
     draw(album, Result(maps=maps, regions={"lesions": labels()}), None)

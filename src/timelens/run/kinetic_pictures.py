@@ -2,8 +2,7 @@
 
 The tables are tidy. ``tacs``: region, frame_start_s, frame_duration_s, mean, sd, unit. ``fits``: region, model,
 frame_start_s, frame_duration_s, measured, fitted. ``input``: curve, time_s, value, unit, and kind (``sample`` for what
-was drawn from a vessel). ``graphical``: region, model, frame_start_s, x, y, used, slope, intercept, t_star_s, x_label,
-y_label. A table or column that is not there is not drawn.
+was drawn from a vessel). ``graphs``: region, model, t_star_s, x, y, fitted, used, with x in s. A table or column that is not there is not drawn.
 """
 
 from __future__ import annotations
@@ -33,7 +32,14 @@ Course = tuple[NDArray[np.float64], NDArray[np.float64]]
 _FIT = ("region", "model", "frame_start_s", "frame_duration_s", "measured", "fitted")
 _TAC = ("region", "frame_start_s", "frame_duration_s", "mean", "unit")
 _INPUT = ("curve", "time_s", "value", "unit")
-_LINE = ("region", "model", "x", "y", "used", "slope", "intercept", "t_star_s", "x_label", "y_label")
+_LINE = ("region", "model", "t_star_s", "x", "y", "fitted", "used")
+#: What the axes of a plot are, by a part of the model's name: x, y, and whether y is a time as x is.
+_AXES = (
+    ("reference_logan", "∫C_R dt / C [min]", "∫C dt / C [min]", True),
+    ("logan", "∫C_P dt / C [min]", "∫C dt / C [min]", True),
+    ("reference_patlak", "∫C_R dt / C_R [min]", "C / C_R", False),
+    ("patlak", "∫C_P dt / C_P [min]", "C / C_P", False),
+)
 _PARENT = "parent_fraction"
 
 
@@ -51,7 +57,7 @@ def draw_curves(album: Album, tables: Mapping[str, Table]) -> None:
     if tacs is not None:
         fitted = set(fits["region"].astype(str)) if fits is not None else set()
         _draw_tacs(album, tacs, fitted)
-    if (lines := _rows(tables, "graphical", _LINE)) is not None:
+    if (lines := _rows(tables, "graphs", _LINE)) is not None:
         _draw_lines(album, lines)
     if (samples := _rows(tables, "input", _INPUT)) is not None:
         _draw_input(album, samples)
@@ -113,7 +119,7 @@ def _draw_fits(album: Album, fits: pd.DataFrame, tacs: pd.DataFrame | None) -> N
                 spread = own["sd"].reindex(rows["frame_start_s"]).to_numpy(float)
         curves.append(
             FitCurve(
-                str(region), str(model),
+                str(region), model_title(str(model)),
                 rows["frame_start_s"].to_numpy(float), rows["frame_duration_s"].to_numpy(float),
                 rows["measured"].to_numpy(float), rows["fitted"].to_numpy(float), unit, spread,
             )
@@ -154,12 +160,16 @@ def _draw_lines(album: Album, lines: pd.DataFrame) -> None:
 
     plots = []
     for (region, model), rows in lines.groupby(["region", "model"], sort=False):
-        first = rows.iloc[0]
+        x, y, fitted = (rows[c].to_numpy(float) for c in ("x", "y", "fitted"))
+        used = rows["used"].to_numpy(bool)
+        across, up, both = next(((a, b, t) for key, a, b, t in _AXES if key in str(model)), ("x", "y", False))
+        x, y, fitted = x / 60, y / (60 if both else 1), fitted / (60 if both else 1)
+        on = used & np.isfinite(x) & np.isfinite(fitted)
+        slope, rest = np.polyfit(x[on], fitted[on], 1) if len(np.unique(x[on])) > 1 else (np.nan, np.nan)
         plots.append(
             GraphicalPlot(
-                str(region), str(model), rows["x"].to_numpy(float), rows["y"].to_numpy(float),
-                rows["used"].to_numpy(bool), float(first["slope"]), float(first["intercept"]), float(first["t_star_s"]),
-                str(first["x_label"]), str(first["y_label"]), str(first.get("slope_text", "")),
+                str(region), model_title(str(model)), x, y, used, float(slope), float(rest),
+                float(rows["t_star_s"].iloc[0]), across, up,
             )
         )  # fmt: skip
     album.keep(
@@ -189,6 +199,13 @@ def _draw_input(album: Album, samples: pd.DataFrame) -> None:
             input_figure(curves, unit=str(units.iloc[0]), samples=marks, parent_fraction=parent), "", "input",
             "Input function", "What reaches the tissue over time; circles are samples as they were measured.",
         )  # fmt: skip
+
+
+def model_title(name: str) -> str:
+    """A model in words where the lens of dynamic PET knows it, else its name."""
+    from timelens.lenses.pet.dynamic_models import MODELS
+
+    return MODELS[name].title.split(":")[0] if name in MODELS else name.replace("_", " ")
 
 
 def _rows(tables: Mapping[str, Table], name: str, needed: tuple[str, ...]) -> pd.DataFrame | None:

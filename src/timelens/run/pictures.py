@@ -28,7 +28,8 @@ _UPTAKE = (
     "standardised uptake value", "uptake per body surface", "activity concentration", "injected dose per mass",
     "injected dose per volume", "value",
 )  # fmt: skip
-_ERROR = "_se"
+#: Ends of the names of maps that go with another one: its standard error, and why voxels have no value.
+_ERROR, _STATUS = "_se", "_reason"
 
 
 @dataclass
@@ -85,7 +86,7 @@ def draw(album: Album, result: Result, ct: Image | None) -> None:
 
     draw_curves(album, result.tables)
     for name, image in result.maps.items():
-        if name.endswith(_ERROR) and name.removesuffix(_ERROR) in result.maps:
+        if name.endswith(_STATUS) or (name.endswith(_ERROR) and name.removesuffix(_ERROR) in result.maps):
             continue
         if f"{name}{_ERROR}" in result.maps or not _shows_uptake(image):
             region = _on_grid(result.regions, image)
