@@ -1,8 +1,9 @@
 """Pictures of kinetics from a lens's tables and maps: curves with fits and residuals, input, maps with errors.
 
 The tables are tidy. ``tacs``: region, frame_start_s, frame_duration_s, mean, sd, unit. ``fits``: region, model,
-frame_start_s, frame_duration_s, measured, fitted. ``input``: curve, time_s, value, unit, and kind (``sample`` for what
-was drawn from a vessel). ``graphs``: region, model, t_star_s, x, y, fitted, used, with x in s. A table or column that is not there is not drawn.
+frame_start_s, frame_duration_s, measured, fitted. ``graphs``: region, model, t_star_s, x, y, fitted, used, with x in s.
+``input``: curve, time_s, value, unit, and kind (``sample`` for what was drawn from a vessel). A table or column that is
+not there is not drawn.
 """
 
 from __future__ import annotations
