@@ -135,7 +135,7 @@ class MixtureFit:
 
     @cached_property
     def _inverse(self) -> FloatArray:
-        return np.linalg.pinv(self.model.matrix)
+        return np.asarray(np.linalg.pinv(self.model.matrix), np.float64)
 
     def standard_errors(self, variance: ArrayLike) -> FloatArray:
         """Standard errors from the variance of every value; for counts, the counts themselves or their mean.
