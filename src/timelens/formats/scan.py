@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from timelens.errors import FormatError, GeometryError, Problem, TimelensError
-from timelens.formats import bids, dicom, registry, safety
+from timelens.formats import bids, blood, dicom, registry, safety
 from timelens.formats.dicom.safe import read_dataset
 from timelens.study.acquisition import Acquisition
 from timelens.study.geometry import Geometry
@@ -59,7 +59,7 @@ class Found:
     Attributes
     ----------
     kind
-        ``image``, ``region`` or ``other``.
+        ``image``, ``region``, ``table`` (blood samples) or ``other``.
     format
         Which reader takes it.
     files
@@ -72,7 +72,7 @@ class Found:
         Own name, names of what it was drawn on, and frame of reference.
     """
 
-    kind: Literal["image", "region", "other"]
+    kind: Literal["image", "region", "table", "other"]
     format: str
     files: tuple[Path, ...]
     subject: str
@@ -208,8 +208,10 @@ def _single(scan: Scan, path: Path, kind: str) -> None:
     modality = next((value for what, value in said if what == "modality"), "unknown")
     labels = any(what == "labels" for what, _ in said)
     rest = "_".join(w for w in words if w.lower() not in _WORDS)
-    image_kind: Literal["image", "region", "other"] = "region" if labels else "image"
-    if kind in ("blood", "pmod-blood", "bids"):
+    image_kind: Literal["image", "region", "table", "other"] = "region" if labels else "image"
+    if kind in ("blood", "pmod-blood"):
+        image_kind, modality, labels = "table", "blood", False
+    elif kind == "bids":
         image_kind = "other"
     scan.found.append(
         Found(
@@ -296,6 +298,10 @@ def load_acquisition(
         found = dicom.read_series(files, subject=subject, session=session, unit=unit, series_uid=series or None)
     elif kind == "nifti" and root is not None and (root / "dataset_description.json").is_file():
         found = bids.read_scan(files[0], root, unit=unit)  # its JSON may stand higher up
+    elif kind == "blood" and root is not None and (root / "dataset_description.json").is_file():
+        said, more = bids.inherited(files[0], root)
+        found = blood.read(files[0], described=said, unit=unit)
+        found = replace(found, sources=(*found.sources, *more))
     elif kind not in registry.READERS:
         raise FormatError(
             "There is no such format",

@@ -281,6 +281,8 @@ def parse(data: Mapping[str, Any], *, file: object = "") -> Described:
         said.text("Modality") or ""
     )
     found["extra"] = {key: data[key] for key in KEPT if key in data}
+    if (after := said.seconds("InjectionStart")) is not None:
+        found["extra"]["injection_after_time_zero_s"] = after  # blood tables count from TimeZero
     return Described(
         {k: v for k, v in image.items() if v is not None},
         {k: v for k, v in found.items() if v is not None},

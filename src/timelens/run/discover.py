@@ -148,7 +148,7 @@ def _acquisitions(
     loaded = []
     counts: dict[str, int] = {}
     for thing in things:
-        if thing.kind != "image":
+        if thing.kind not in ("image", "table"):
             continue
         counts[thing.modality] = counts.get(thing.modality, 0) + 1
         number = counts[thing.modality]
@@ -205,7 +205,7 @@ def _mark_missing(entry: SessionEntry, acquisitions: Sequence[Acquisition]) -> N
 
 
 def _regions(entry: SessionEntry, things: Sequence[Found], scan: Scan, problems: list[Problem]) -> None:
-    images = [f for f in things if f.kind == "image"]
+    images = [f for f in things if f.kind in ("image", "table")]
     by_uid = {f.uid: item["id"] for f, item in zip(images, entry.acquisitions, strict=True)}
     pets = [item["id"] for item in entry.acquisitions if item["modality"] == "pet"]
     for number, thing in enumerate((f for f in things if f.kind == "region"), start=1):

@@ -144,7 +144,14 @@ def _recipes(task: SessionTask, inputs: Inputs, problems: list[Problem]) -> Iter
         primary = next(iter(match.roles.values()))
         problems += match.set_aside.values()
         waiting = [a for a in waiting if a is not primary and a.id not in match.set_aside]
-        yield lens, match, lens.recipe(match, options.get(lens.name) or {})
+        yield lens, match, lens.recipe(match, _options_for(lens, options))
+
+
+def _options_for(lens: Lens, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A lens's options; where it builds on another lens, over those of that one as far as it has the same steps."""
+    base = getattr(lens, "builds_on", "")
+    shared = {step: v for step, v in (options.get(base) or {}).items() if step in getattr(lens, "shared_steps", ())}
+    return overlaid(shared, options.get(lens.name) or {})
 
 
 def planned_recipes(task: SessionTask) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def _rows(
     reason = int(fit.reason[r])
     said = explain(reason)
     how = "profile" if profiled and fit.profile is not None else "wald"
-    method = "; ".join((kind.name, f"{given.source} input", *given.how))
+    method = f"{kind.name}; {given.source} input"
     if kind.graphical:
         method += f"; t* {fit.t_star / 60:g} min"
     rows = []

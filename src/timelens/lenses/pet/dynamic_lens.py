@@ -36,8 +36,8 @@ class DynamicPetLens:
     """Dynamic positron emission tomography: rate constants, distribution volumes, binding potentials, their maps."""
 
     name = "pet-dynamic"
-    #: Options under this name hold here too.
-    builds_on = "pet"
+    #: Options of these steps under the name ``pet`` hold here too: they serve the late window.
+    builds_on, shared_steps = "pet", _OF_PET
 
     def __init__(self) -> None:
         self._static = PetLens()
