@@ -116,3 +116,11 @@ def test_graphical_analysis_marks_t_star_and_draws_its_line() -> None:
     failed = graphical_figure([plot(slope=np.nan)]).axes[0]
     assert len(failed.lines) == 2
     assert "and 1 more: lesion 1 (Patlak)" in graphical_figure([plot(), plot()], most=1).texts[0].get_text()
+
+
+def test_early_points_gone_astray_do_not_set_the_scale() -> None:
+    y = np.array([-500.0, 0.5, 1.0, 1.6, 2.2])
+    axes = graphical_figure([plot(y=y)]).axes[0]
+    assert axes.get_ylim()[0] == 0 and axes.get_ylim()[1] < 3
+    assert len(axes.lines[0].get_xdata()) == 2  # they are drawn all the same
+    assert graphical_figure([plot(y=np.full(5, np.nan))]).axes

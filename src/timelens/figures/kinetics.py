@@ -304,17 +304,17 @@ def _line(figure: Figure, box: tuple[float, float, float, float], plot: Graphica
     if plot.slope_text:
         axes.text(0.03, 0.95, plot.slope_text, transform=axes.transAxes, fontsize=8.5, va="top", color=region_colour(1),
                   parse_math=False)  # fmt: skip
-    _show(axes, x[finite], y[finite])
+    _show(axes, x, y, finite & used if (finite & used).any() else finite)
 
 
-def _show(axes: Axes, x: Floats, y: Floats) -> None:
-    """Limits from the points, not from a line that runs far below them; early points of a Logan plot may be huge."""
-    if not x.size:
+def _show(axes: Axes, x: Floats, y: Floats, used: NDArray[np.bool_]) -> None:
+    """Limits from the points that count: early ones, where little is there to divide by, may lie anywhere."""
+    if not used.any():
         return
-    for values, limits in ((x, axes.set_xlim), (y, axes.set_ylim)):
-        low, high = min(0.0, float(np.min(values))), float(np.max(values))
-        room = 0.05 * (high - low) or 1.0
-        limits(low if low == 0 else low - room, high + room)
+    axes.set_xlim(0, 1.05 * float(np.max(x[used])) or 1.0)
+    low, high = min(0.0, float(np.min(y[used]))), max(0.0, float(np.max(y[used])))
+    room = 0.08 * (high - low) or 1.0
+    axes.set_ylim(low - room * (low < 0), high + room)
 
 
 def _key(measured: str, colours: Mapping[str, str], wide: float) -> list[tuple[str, str, float, int]]:

@@ -36,10 +36,10 @@ _INPUT = ("curve", "time_s", "value", "unit")
 _LINE = ("region", "model", "t_star_s", "x", "y", "fitted", "used")
 #: What the axes of a plot are, by a part of the model's name: x, y, and whether y is a time as x is.
 _AXES = (
-    ("reference_logan", "∫C_R dt / C [min]", "∫C dt / C [min]", True),
-    ("logan", "∫C_P dt / C [min]", "∫C dt / C [min]", True),
-    ("reference_patlak", "∫C_R dt / C_R [min]", "C / C_R", False),
-    ("patlak", "∫C_P dt / C_P [min]", "C / C_P", False),
+    ("reference_logan", r"$\int C_\mathrm{R}$ dt / $C$ [min]", r"$\int C$ dt / $C$ [min]", True),
+    ("logan", r"$\int C_\mathrm{P}$ dt / $C$ [min]", r"$\int C$ dt / $C$ [min]", True),
+    ("reference_patlak", r"$\int C_\mathrm{R}$ dt / $C_\mathrm{R}$ [min]", r"$C$ / $C_\mathrm{R}$", False),
+    ("patlak", r"$\int C_\mathrm{P}$ dt / $C_\mathrm{P}$ [min]", r"$C$ / $C_\mathrm{P}$", False),
 )
 _PARENT = "parent_fraction"
 
