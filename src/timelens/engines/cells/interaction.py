@@ -3,9 +3,9 @@
 N_ab counts the edges that lead from a cell of type a to one of type b. If types are shuffled over the cells of an image
 and the graph is kept, the mean and the variance of N_ab follow exactly from the numbers of cells and five sums over the
 graph (after the join counts of Moran 1948, doi:10.1111/j.2517-6161.1948.tb00012.x, and Cliff and Ord 1981): no shuffle
-is needed. The normal law is used for the p-value where the expected count is high enough; below, types are shuffled, and
-the p-value is the mid-p of the shuffles. Images are independent: types are never shuffled between them, and the counts,
-means and variances of several add up.
+is needed. The normal law is used for the p-value where the expected count is high enough; below, types are shuffled,
+and the p-value is the mid-p of the shuffles. Images are independent: types are never shuffled between them, and the
+counts, means and variances of several add up.
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ def moments(graph: Graph, cells: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Exact mean and variance of all counts when types are shuffled over the cells.
 
     Of two edges i -> j and k -> l, the chance that both lead from a to b depends only on which of their ends are the
-    same cell; so the second moment is a sum over the five ways in which two edges can meet, each with the number of such
-    pairs of edges.
+    same cell; so the second moment is a sum over the five ways in which two edges can meet, each with the number of
+    such pairs of edges.
 
     Parameters
     ----------
