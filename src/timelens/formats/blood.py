@@ -1,8 +1,8 @@
-"""Blood samples: PET-BIDS tables (``_blood.tsv`` with a JSON that holds the units) and PMOD ``.bld`` files.
+"""Blood samples: PET-BIDS tables (``_blood.tsv`` with a JSON that holds the units), PMOD ``.bld`` and ``.crv``, CSV.
 
-Both become a table with the PET-BIDS columns ``time`` (always seconds), ``whole_blood_radioactivity``,
-``plasma_radioactivity`` and ``metabolite_parent_fraction``, each with the unit that the file states. A ``.bld`` is text
-or, under the same name, a spreadsheet; its units stand in the column heads.
+All become a table with the PET-BIDS columns ``time`` (always seconds), ``whole_blood_radioactivity``,
+``plasma_radioactivity`` and ``metabolite_parent_fraction``, each with the unit that the file states. All but the first
+have their units in the column heads; a ``.bld`` is text or, under the same name, a spreadsheet.
 """
 
 from __future__ import annotations
@@ -22,26 +22,31 @@ import pandas as pd
 from timelens import units
 from timelens.errors import FormatError, MissingFieldError, UnitError
 from timelens.formats import archives, atomic, safety, sidecar
+from timelens.formats.headed import parse_headed, read_headed, split_head
 from timelens.study.acquisition import Acquisition
 from timelens.study.provenance import SourceFile
 from timelens.study.table import Table
 
-__all__ = ["MAX_ROWS", "read", "read_table", "write"]
+__all__ = ["MAX_ROWS", "looks_like", "read", "read_table", "write"]
 
 #: More samples than this are no blood curve.
 MAX_ROWS = 1_000_000
-_PMOD_NAMES = {
-    "whole-blood": "whole_blood_radioactivity",
-    "plasma": "plasma_radioactivity",
-    "parent-fraction": "metabolite_parent_fraction",
-}
+#: What columns are called elsewhere, without blanks, hyphens and case.
+_NAMES = {
+    "sampletime": "time", "t": "time", "times": "time",
+    "wholeblood": "whole_blood_radioactivity", "blood": "whole_blood_radioactivity", "wb": "whole_blood_radioactivity",
+    "bloodradioactivity": "whole_blood_radioactivity", "wholebloodradioactivity": "whole_blood_radioactivity",
+    "plasma": "plasma_radioactivity", "totalplasma": "plasma_radioactivity",
+    "plasmaradioactivity": "plasma_radioactivity",
+    "parentfraction": "metabolite_parent_fraction", "parent": "metabolite_parent_fraction",
+    "metaboliteparentfraction": "metabolite_parent_fraction",
+}  # fmt: skip
 _FRACTIONS = ("metabolite_parent_fraction", "hplc_recovery_fractions")
 _FLAGS = (
     "PlasmaAvail", "WholeBloodAvail", "MetaboliteAvail", "MetaboliteMethod", "MetaboliteRecoveryCorrectionApplied",
     "DispersionCorrected", "DispersionConstant", "WithdrawalRate", "TubingType", "TubingLength", "Haematocrit",
-    "BloodDensity", "PlasmaFreeFraction", "PlasmaFreeFractionMethod",
+    "BloodDensity", "PlasmaFreeFraction", "PlasmaFreeFractionMethod", "DecayCorrected",
 )  # fmt: skip
-_HEAD = re.compile(r"^\s*(?P<name>[^\[\]]*?)\s*\[(?P<unit>[^\[\]]*)\]\s*$")
 
 
 def read(
@@ -59,7 +64,7 @@ def read(
     Parameters
     ----------
     path
-        ``_blood.tsv`` or ``.bld``.
+        ``_blood.tsv``, ``.bld``, ``.crv`` or ``.csv``.
     unit
         UCUM code of the activity concentrations, where no sidecar and no column head states it.
     described
@@ -81,8 +86,12 @@ def read(
     if not isinstance(described, Mapping) and (described is not None or side.is_file()):
         said = safety.read_json(side)
         sources.append(side)
-    table = _pmod(place, unit) if place.suffix.lower() == ".bld" else read_table(place, said, unit=unit)
-    extra = {key: said[key] for key in _FLAGS if key in said}
+    if place.name.lower().endswith("_blood.tsv") or (place.suffix.lower() == ".tsv" and said):
+        notes: dict[str, Any] = {}
+        table = read_table(place, said, unit=unit)
+    else:
+        table, notes = _headed(place, unit)
+    extra = {**notes, **{key: said[key] for key in _FLAGS if key in said}}
     if found := re.search(r"_recording-([A-Za-z0-9]+)", place.name):
         extra["recording"] = found[1]
     return Acquisition(
@@ -140,39 +149,64 @@ def _unit_of(name: str, said: Mapping[str, Any], unit: str | None, path: str | P
     return unit if name.endswith("radioactivity") else None
 
 
-def _pmod(path: Path, unit: str | None) -> Table:
-    """A PMOD file: text or a spreadsheet, with heads such as ``plasma[kBq/cc]``."""
+def looks_like(head: str) -> bool:
+    """Whether a text begins as a table of blood samples with units in its column heads."""
+    lines = [line for line in head.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    try:
+        found = parse_headed("\n".join([*lines[:1], "0"]))
+    except FormatError:
+        return False
+    names = {_name_of(name) for name in found.names}
+    return "time" in names and len(names & set(_NAMES.values())) > 1 and any(found.units)
+
+
+def _name_of(name: str) -> str:
+    return _NAMES.get(re.sub(r"[\s_\-]+", "", name.lower()), name)
+
+
+def _headed(path: Path, unit: str | None) -> tuple[Table, dict[str, Any]]:
+    """Units in the column heads: PMOD (text or a spreadsheet), Turku, or plain CSV; and what comments say."""
     with path.open("rb") as stream:
         spreadsheet = stream.read(4) == b"PK\3\4"
-    rows = _sheet(path) if spreadsheet else [re.split(r"\t", line) for line in safety.read_text(path).splitlines()]
-    rows = [row for row in rows if any(str(cell).strip() for cell in row if cell is not None)]
-    if len(rows) < 2:
-        raise FormatError(
-            "The file holds no samples", file=path, field="rows", found=len(rows), expected="a head and rows"
-        )
+    rows: Sequence[Sequence[Any]]
+    notes: dict[str, Any] = {}
+    said: dict[str, str] = {}
+    if spreadsheet:
+        cells = [row for row in _sheet(path) if any(str(cell).strip() for cell in row if cell is not None)]
+        if len(cells) < 2:
+            raise FormatError("The file holds no samples", file=path, field="rows", found=len(cells), expected="rows")
+        heads, rows = [split_head(str(cell)) for cell in cells[0]], cells[1:]
+    else:
+        found = read_headed(path)
+        heads, rows, said = list(zip(found.names, found.units, strict=True)), found.rows, found.comments
+    for key in ("decay corrected", "decay_corrected", "decaycorrected"):
+        if key in said:
+            notes["DecayCorrected"] = said[key]
     names: list[str] = []
     codes: list[str | None] = []
-    for cell in rows[0]:
-        match = _HEAD.match(str(cell))
-        if match is None:
+    for raw, text in heads:
+        name = _name_of(raw)
+        stated = text or (said.get("timeunit") if name == "time" else said.get("unit"))
+        if name in _FRACTIONS and text is None:
+            stated = "1"
+        if stated is None and name != "time" and name.endswith("radioactivity"):
+            stated = unit
+        if stated is None:
             raise FormatError(
-                "A column head has no unit",
-                file=path,
-                field="columns",
-                found=repr(str(cell)[:80]),
-                expected="name[unit]",
-            )
-        name = match["name"].strip()
-        code = "1" if match["unit"] == "1/1" else sidecar.unit_code(match["unit"], file=path, field=name)
+                "A column head has no unit", file=path, field="columns", found=repr(raw[:80]), expected="name[unit]",
+                mend=f"write {raw}[s] or {raw}[kBq/mL], whichever it is",
+            )  # fmt: skip
+        code = "1" if stated in ("1/1", "unitless") else sidecar.unit_code(stated, file=path, field=name)
         if name == "value":
             code = _ratio(path, code, unit)
-        names.append(_PMOD_NAMES.get(name, name))
+        names.append(name)
         codes.append(code)
-    if names[0] != "time":
+    if names[0] != "time" or len(set(names)) != len(names):
         raise FormatError(
-            "The first column is not the time", file=path, field="columns", found=names[0], expected="time"
-        )
-    return _table(path, names, rows[1:], codes)
+            "The first column is not the time, or two columns are the same", file=path, field="columns",
+            found=", ".join(names), expected="time, then different columns",
+        )  # fmt: skip
+    return _table(path, names, rows, codes), notes
 
 
 def _ratio(path: Path, code: str, unit: str | None) -> str:

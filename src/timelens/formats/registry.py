@@ -86,6 +86,14 @@ def _sniff_folder(folder: Path) -> str | None:
     return None
 
 
+def _blood_by_content(head: str) -> bool:
+    """Whether a text is a table of blood samples; the reader, which is heavy, is asked only where it might be."""
+    first = head.lower()
+    if "time" not in first or not any(word in first for word in ("blood", "plasma", "parent")):
+        return False
+    return bool(import_module(READERS["blood"]).looks_like(head))
+
+
 def _sniff_file(place: Path) -> str | None:
     if not place.is_file() or place.stat().st_size == 0:
         return None
@@ -107,7 +115,11 @@ def _sniff_file(place: Path) -> str | None:
         return "ome-tiff"
     if b"interfile" in head[:256].lower().replace(b" ", b""):
         return "interfile"
-    if name.endswith(".bld"):
+    if name.endswith((".bld", ".crv", ".kbq")) or (
+        name.endswith((".csv", ".tsv", ".txt"))
+        and not name.endswith("_blood.tsv")
+        and _blood_by_content(head.decode("utf-8", "replace"))
+    ):
         return "pmod-blood"
     if name.endswith("_blood.tsv"):
         return "blood"

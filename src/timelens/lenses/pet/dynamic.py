@@ -140,11 +140,9 @@ def _late(
     mean = time_window_mean(pet.image, first, last, frames.duration)
     roles = {role: a for role, a in inputs.items() if role == "ct"}
     result: Result = static.quantify({"pet": replace(pet, data=mean), **roles}, regions, options)
-    moment = 0.5 * (frames.start[first] + frames.end[last])
     said = f"mean of {frames.start[first] / 60:g} to {frames.end[last] / 60:g} min"
     result.measurements = [
-        replace(row, time_s=float(moment), method="; ".join(p for p in (row.method, said) if p))
-        for row in result.measurements
+        replace(row, method="; ".join(p for p in (row.method, said) if p)) for row in result.measurements
     ]
     return result
 
