@@ -7,13 +7,13 @@ times are seconds from injection.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 
 from timelens.errors import DataError, UsageError
 from timelens.study.geometry import Geometry
@@ -121,17 +121,20 @@ class TumourField:
         """Values on its grid as means over the voxels of another grid along the axes of the body; 0 outside."""
         own = self.geometry
         steps = np.abs(np.diag(geometry.affine[:3, :3][:, ::-1]))[::-1]
-        samples = np.maximum(1, np.ceil(steps / np.array(self.spacing))).astype(int)
-        axes = [((np.arange(n * s) + 0.5) / s - 0.5)[:, None] for n, s in zip(geometry.shape, samples, strict=True)]
-        places = []
-        for axis, index in enumerate(axes):
-            point = np.zeros((len(index), 3))
-            point[:, axis] = index[:, 0]
-            places.append(own.to_index(geometry.to_mm(point))[:, axis])
-        grid = np.meshgrid(*places, indexing="ij")
-        fine = map_coordinates(values.astype(np.float32), grid, order=1, mode="grid-constant", cval=0.0)
-        n, s = geometry.shape, samples
-        return np.asarray(fine.reshape(n[0], s[0], n[1], s[1], n[2], s[2]).mean(axis=(1, 3, 5)), np.float32)
+        result = values.astype(np.float32)
+        for axis, (count, step, edge) in enumerate(zip(geometry.shape, steps, self.spacing, strict=True)):
+            samples = max(1, math.ceil(step / edge))
+            point = np.zeros((count * samples, 3))
+            point[:, axis] = (np.arange(count * samples) + 0.5) / samples - 0.5
+            place = own.to_index(geometry.to_mm(point))[:, axis]
+            weights = _linear(place, own.shape[axis]).reshape(count, samples, -1).mean(axis=1, dtype=np.float32)
+            result = np.moveaxis(np.tensordot(weights, result, axes=(1, axis)), 0, axis)
+        return np.ascontiguousarray(result)
+
+
+def _linear(places: Floats, length: int) -> NDArray[np.float32]:
+    """Weights (places, length) of linear interpolation between nodes 0 to length - 1; beyond them lie zeros."""
+    return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(length))).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
