@@ -8,12 +8,13 @@ doi:10.1090/S0025-5718-1994-1250776-4; Kim 2011, doi:10.1137/110821172).
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntFlag
 from functools import cached_property
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from timelens.errors import UsageError
@@ -24,7 +25,8 @@ FloatArray = NDArray[np.float64]
 
 #: Columns whose normal matrix is worse conditioned cannot be told apart.
 CONDITION_LIMIT = 1e12
-_BLOCK = 1 << 15
+_BLOCK = 1 << 14
+_THREADS = 2
 _PATIENCE = 3  # exchanges of whole blocks that may fail to improve before single ones take over
 
 
@@ -92,7 +94,8 @@ class LinearMixture:
         inverse = np.linalg.pinv(self.matrix)
         parts = np.empty((self.matrix.shape[1], flat.shape[1]))
         reason = np.zeros(flat.shape[1], np.uint8)
-        for start in range(0, flat.shape[1], _BLOCK):
+
+        def solve(start: int) -> None:
             block = np.asarray(flat[:, start : start + _BLOCK], np.float64)
             bad = ~np.isfinite(block).all(axis=0)
             block = np.where(bad, 0.0, block)
@@ -106,6 +109,9 @@ class LinearMixture:
                 reason[start + negative] |= np.where(failed, Reason.NOT_CONVERGED, 0).astype(np.uint8)
             reason[start : start + _BLOCK] |= np.where(bad, Reason.NON_FINITE, 0).astype(np.uint8)
             parts[:, start : start + _BLOCK] = found
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(solve, range(0, flat.shape[1], _BLOCK)))
         parts[:, reason > 0] = np.nan
         shape = values.shape[1:]
         return MixtureFit(self, parts.reshape(len(parts), *shape), reason.reshape(shape))
@@ -180,50 +186,48 @@ def _solve(normal, right, free, out, factor):  # type: ignore[no-untyped-def]
         out[place[i]] = total / factor[i, i]
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@njit(cache=True, nogil=True)
 def _pivot(normal, right, start, found):  # type: ignore[no-untyped-def]
     """Solve samples (rows of right) from first guesses of which parts are free; returns which did not settle."""
     samples, parts = right.shape
     failed = np.zeros(samples, np.bool_)
-    chunks = 64
-    for chunk in prange(chunks):
-        factor = np.empty((parts, parts))
-        x = np.empty(parts)
-        free = np.empty(parts, np.bool_)
-        wrong = np.empty(parts, np.bool_)
-        for s in range(chunk, samples, chunks):
-            free[:] = start[s]
-            fewest, patience, settled = parts + 1, _PATIENCE, False
-            size = 0.0
+    factor = np.empty((parts, parts))
+    x = np.empty(parts)
+    free = np.empty(parts, np.bool_)
+    wrong = np.empty(parts, np.bool_)
+    for s in range(samples):
+        free[:] = start[s]
+        fewest, patience, settled = parts + 1, _PATIENCE, False
+        size = 0.0
+        for i in range(parts):
+            size = max(size, abs(right[s, i]))
+        for _ in range(100 + 20 * parts):
+            _solve(normal, right[s], free, x, factor)
+            count, last = 0, -1
             for i in range(parts):
-                size = max(size, abs(right[s, i]))
-            for _ in range(100 + 20 * parts):
-                _solve(normal, right[s], free, x, factor)
-                count, last = 0, -1
-                for i in range(parts):
-                    if free[i]:
-                        wrong[i] = x[i] < 0.0
-                    else:
-                        slope = right[s, i]
-                        for j in range(parts):
-                            slope -= normal[i, j] * x[j]
-                        wrong[i] = slope > 1e-12 * size
-                    if wrong[i]:
-                        count += 1
-                        last = i
-                if count == 0:
-                    settled = True
-                    break
-                if count < fewest:
-                    fewest, patience = count, _PATIENCE
-                elif patience > 0:
-                    patience -= 1
+                if free[i]:
+                    wrong[i] = x[i] < 0.0
                 else:
-                    wrong[:] = False
-                    wrong[last] = True
-                for i in range(parts):
-                    if wrong[i]:
-                        free[i] = not free[i]
-            failed[s] = not settled
-            found[s] = x
+                    slope = right[s, i]
+                    for j in range(parts):
+                        slope -= normal[i, j] * x[j]
+                    wrong[i] = slope > 1e-12 * size
+                if wrong[i]:
+                    count += 1
+                    last = i
+            if count == 0:
+                settled = True
+                break
+            if count < fewest:
+                fewest, patience = count, _PATIENCE
+            elif patience > 0:
+                patience -= 1
+            else:
+                wrong[:] = False
+                wrong[last] = True
+            for i in range(parts):
+                if wrong[i]:
+                    free[i] = not free[i]
+        failed[s] = not settled
+        found[s] = x
     return failed
