@@ -102,10 +102,12 @@ def test_lesions_stand_with_name_identity_number_and_uncertainty(tmp_path: Path)
         tmp_path, {"sub-001/ses-01": session_rows(peaks)}, {"sub-001/ses-01": {"regions": regions(peaks)}}
     )
     found = page(out)
-    assert re.search(r"1 neck L01 10\.0 10\.5 ± 2\.9 5\.68 ± 1\.57 8\.00 ± 2\.22 56\.8 ± 0\.3 2\.70", found.prose)
-    assert "± is limits of repeatability" in found.prose
-    assert "± is one standard error" in found.prose
-    assert "SUV max a b g/mL" in found.prose  # shared remarks and the unit stand in the head
+    assert re.search(
+        r"1 neck followed as L01 10\.0 10\.5 ± 2\.9 5\.68 ± 1\.57 8\.00 ± 2\.22 56\.8 ± 0\.3 2\.70", found.prose
+    )
+    assert "± RC: repeatability coefficient, half the width of the limits of agreement" in found.prose
+    assert "± SE: one standard error" in found.prose
+    assert "SUV max a b g/mL ± RC" in found.prose  # shared remarks, the unit and the kind of ± stand in the head
     assert any(a.get("style") == "background:#d1330f" for a in found.all("span"))
 
 
@@ -175,6 +177,59 @@ def test_courses_are_drawn_where_a_subject_comes_twice(full: Path, tmp_path: Pat
     assert titles[:3] == ["Course over time", "sub-001: change of each lesion", "sub-002: change of each lesion"]
     once = write_study(tmp_path, {"sub-001/ses-01": session_rows({1: ("neck", 8.0, 10.0)})})
     assert not page(once).all("img")
+
+
+def test_lesions_followed_are_listed_by_identity_with_their_number_in_each_session(tmp_path: Path) -> None:
+    before, after = {1: ("neck", 8.0, 10.0), 2: ("chest", 6.0, 5.0)}, {1: ("chest", 3.0, 5.0)}
+    records = {
+        "sub-001/ses-01": {"regions": regions(before)},
+        "sub-001/ses-02": {"regions": [{**regions(after)[0], "identity": "L02"}]},
+    }
+    sessions = {"sub-001/ses-01": session_rows(before), "sub-001/ses-02": session_rows(after)}
+    prose = page(write_study(tmp_path, sessions, records)).prose
+    start = prose.index("Lesions of sub-001")
+    assert re.search(r"L01 8\.00 ± 2\.22 1 L02 6\.00 ± 1\.66 2 3\.00 ± 0\.83 1 −50 %", prose[start : start + 400])
+
+
+def test_each_agent_has_a_block_with_its_target_pictures_numbers_and_calibration(tmp_path: Path) -> None:
+    cd8 = {"acquisition": "zr", "agent": "89Zr-IAB22M2C", "target": "CD8A", "component": "cd8-t-cell"}
+    rows = [
+        *session_rows({1: ("neck", 8.0, 10.0)}),
+        row("suv_peak", 4.0, "g/mL", "lesion", **cd8), row("mtv", 3.0, "mL", "lesion", **cd8),
+    ]  # fmt: skip
+    records = {
+        "audit": {"pet:suv": AUDIT, "zr:suv": {**AUDIT, "branch": "GML"}},
+        "pictures": [
+            {"file": f"{name}.png", "title": f"Picture of {name}", "kind": "mip", "acquisition": name}
+            for name in ("zr", "pet")
+        ],
+    }
+    out = write_study(tmp_path, {"sub-001/ses-01": rows}, {"sub-001/ses-01": records})
+    for name in ("zr", "pet"):
+        (out / f"sub-001/ses-01/{name}.png").write_bytes(png_bytes(new_figure(1, 1)))
+    prose = page(out).prose
+    first, second = prose.index("PET FDG Agent"), prose.index("PET 89Zr-IAB22M2C Agent: [89Zr]Zr-crefmirlimab berdoxam")
+    assert first < prose.index("Picture of pet") < prose.index("BQML/START") < second
+    assert second < prose.index("Picture of zr") < prose.index("SUV GML")
+    assert re.search(r"Target: CD8 alpha Shows: CD8\+ cytotoxic T lymphocyte", prose[second:])
+    assert "lesion 3.00 4.00" in prose[second:]  # target and component are not said again in each line
+
+
+def test_the_same_column_with_two_kinds_of_uncertainty_says_which_is_which(tmp_path: Path) -> None:
+    rows = [
+        row("suv_mean", 5.0, "g/mL", "neck", uncertainty=1.0, uncertainty_kind="repeatability"),
+        row("suv_mean", 2.0, "g/mL", "liver", uncertainty=0.1, uncertainty_kind="standard_error"),
+    ]
+    prose = page(write_study(tmp_path, {"sub-001/ses-01": rows})).prose
+    assert "5.00 ± 1.00 RC" in prose and "2.00 ± 0.10 SE" in prose
+
+
+def test_what_the_run_was_told_is_a_list_of_words(tmp_path: Path) -> None:
+    told = {"options": {"pet": {"segment": {"rule": "suv4"}}}, "entry": {"regions": [{"id": "rt"}], "skip": None}}
+    records = {"sub-001/ses-01": {"run": {"parameters": told}}}
+    found = page(write_study(tmp_path, {"sub-001/ses-01": lesion_rows(1, "neck", 5.0, 2.0)}, records))
+    assert "options.pet.segment.rule suv4 entry.regions.1.id rt" in found.prose
+    assert "{" not in found.prose
 
 
 # -- what it is -----------------------------------------------------------------------------------------------------
@@ -254,7 +309,7 @@ def test_an_empty_study_has_a_page(tmp_path: Path) -> None:
 def test_a_session_without_lesions_says_so(tmp_path: Path) -> None:
     rows = [row("lesion_count", 0.0, "{lesions}", "all lesions"), row("tmtv", 0.0, "mL", "all lesions")]
     found = page(write_study(tmp_path, {"sub-001/ses-01": rows}))
-    assert "There are no lesions in this session." in found.prose
+    assert "There are no lesions in this scan." in found.prose
     assert [text for _, text in found.data] == ["0", "0", "0", "0"]
 
 
@@ -285,8 +340,7 @@ def test_rows_of_other_modalities_and_several_scans_have_tables_of_their_own(tmp
         row("cell_density", 1234.0, "{cells}/mm3", "neck", component="Treg", **scan),
     ]
     prose = page(write_study(tmp_path, {"sub-001/ses-01": rows})).prose
-    assert "Lesions and regions, PET FDG" in prose
-    assert "Lesions and regions, MR" in prose
+    assert re.search(r"PET FDG Agent: .* neck 10\.0 .* MR Measurements", prose)
     assert "0.00105" in prose
     assert "neck CD8 51 234" in prose  # set apart by a narrow space
     assert "neck Treg 1234" in prose

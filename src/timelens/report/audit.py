@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,7 @@ def audit_views(audits: Any) -> list[AuditView]:
     views = []
     for key, audit in audits.items():
         title = str(key).replace("suv", "SUV")
+        title = title[:1].upper() + title[1:]
         if isinstance(audit, Mapping) and "branch" in audit:
             views.append(_suv(title, audit))
         elif (
@@ -71,7 +73,7 @@ def audit_views(audits: Any) -> list[AuditView]:
             views += [_suv(f"{title}, {name}", a) for name, a in audit.items()]
         elif audit:
             pairs = audit.items() if isinstance(audit, Mapping) else [("", audit)]
-            views.append(AuditView(title, "", (), (), (), (), tuple((str(k), plain_text(v)) for k, v in pairs)))
+            views.append(AuditView(title, "", (), (), (), (), tuple((_words(str(k)), plain_text(v)) for k, v in pairs)))
     return views
 
 
@@ -131,10 +133,18 @@ def _records(audit: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return [r for r in audit.get(key) or () if isinstance(r, Mapping)]
 
 
+def _words(key: str) -> str:
+    """A key as words: ``delay_s`` is ``delay (s)``."""
+    match = re.fullmatch(r"(.+)_(s|min|mm|percent)", key)
+    return f"{match[1]} ({match[2]})".replace("_", " ") if match else key.replace("_", " ")
+
+
 def plain_text(value: Any) -> str:
     """Nested plain values on one line."""
     if isinstance(value, Mapping):
         return ", ".join(f"{k}: {plain_text(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(plain_text(v) for v in value)
+        return ", ".join(plain_text(v) for v in value) or "–"
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.6g}"
     return "–" if value is None or value == "" else str(value)

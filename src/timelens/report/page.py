@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,16 +16,19 @@ import jinja2
 from markupsafe import Markup, escape
 
 from timelens.errors import Problem
+from timelens.figures.palette import region_colour
 from timelens.figures.text import unit_text
 from timelens.knowledge import quantities
-from timelens.report.audit import AuditView, audit_views, plain_text
-from timelens.report.pictures import Picture, course_pictures, session_pictures
+from timelens.report.audit import plain_text
+from timelens.report.pictures import course_pictures, session_pictures
 from timelens.report.read import Results, Row, SessionResults, read_results
-from timelens.report.summary import WHOLE, Scan, scans
-from timelens.report.tables import Cell, Column, Notes, Table, head, region_tables, symbol_html, value_cell
+from timelens.report.scan import ScanView, scan_label, scan_views
+from timelens.report.summary import WHOLE, Followed, Scan, followed_lesions, scans
+from timelens.report.tables import Cell, Notes, head, symbol_html, value_cell
 
 __all__ = ["write"]
 
+_NOTHING = "Nothing was measured in this session; the reasons stand under warnings and problems."
 _DOI = re.compile(r"doi:(10\.\d{4,9}/[^\s;,]*[^\s;,.])")
 
 
@@ -40,16 +42,13 @@ class SessionView:
     when: str
     traits: str
     acquisitions: list[Mapping[str, str]]
-    tiles: list[tuple[Column, Cell]]
-    tile_notes: list[tuple[str, str]]
-    pictures: list[Picture]
+    scans: list[ScanView]
     missing_pictures: list[str]
-    tables: list[Table]
-    audits: list[AuditView]
     problems: list[Problem]
     methods: list[tuple[Markup, str, str]]
     recipe: list[tuple[str, str, str]]
     run: list[tuple[str, str]]
+    parameters: list[tuple[str, str]]
     inputs: list[tuple[str, str, str]]
     empty: str
 
@@ -65,6 +64,7 @@ def write(out: Path) -> Path:
         study=_header(results),
         summary=_summary(results, views),
         courses=course_pictures(results.sessions),
+        followed=[_followed(f) for f in followed_lesions(results.sessions)],
         sessions=views,
         problems=results.problems,
         left_out=sorted(results.left_out.items()),
@@ -139,7 +139,7 @@ def _summary(results: Results, views: Sequence[SessionView]) -> dict[str, Any]:
             lines.append(
                 {
                     "view": view,
-                    "scan": " ".join(p for p in (scan.modality.upper(), scan.agent) if p) if scan else "",
+                    "scan": scan_label(scan) if scan else "",
                     "cells": cells,
                     "flags": [
                         f"{n} {word}{'s' if n > 1 else ''}"
@@ -155,6 +155,27 @@ def _whole_cell(scan: Scan | None, quantity: str, notes: Notes, skip: set[str]) 
     if scan is None:
         return Cell(reason="nothing was measured", marks=notes.mark("nothing was measured"))
     return value_cell(scan.whole[quantity], notes, skip) if quantity in scan.whole else Cell()
+
+
+def _followed(lesions: Followed) -> dict[str, Any]:
+    """Lesions by identity, and in each session their number there and their SUVpeak."""
+    changes, notes = lesions.changes(), Notes()
+    rows = [row for by_session in lesions.peaks.values() for _, row in by_session.values()]
+    column, shared = head(rows, notes)
+    lines = []
+    for identity, by_session in lesions.peaks.items():
+        cells = []
+        for session in lesions.sessions:
+            number, row = by_session.get(session, (0, None))
+            colour = region_colour(number) if number else ""
+            cells.append((number, colour, value_cell(row, notes, shared) if row is not None else None))
+        change = f"{changes[identity]:+.0f} %".replace("-", "−") if identity in changes else ""
+        lines.append((identity, cells, change))
+    whose = " ".join(part for part in (lesions.subject, lesions.agent) if part)
+    return {
+        "caption": f"Lesions of {whose}", "sessions": lesions.sessions, "column": column, "lines": lines,
+        "notes": notes.listed(),
+    }  # fmt: skip
 
 
 def _glossary(results: Results) -> list[dict[str, Any]]:
@@ -174,17 +195,6 @@ def _glossary(results: Results) -> list[dict[str, Any]]:
 
 
 def _session_view(results: Results, session: SessionResults, number: int) -> SessionView:
-    found = scans(session)
-    tables: list[Table] = []
-    tiles: list[tuple[Column, Cell]] = []
-    notes = Notes()
-    for scan in found:
-        label = " ".join(p for p in (scan.modality.upper(), scan.agent) if p)
-        title = f"Lesions and regions{f', {label}' if label and len(found) > 1 else ''}"
-        regions = [r for r in session.listed("regions") if r.get("acquisition", scan.acquisition) == scan.acquisition]
-        if scan.regions or scan.others:
-            tables += region_tables([*scan.regions, *scan.others], regions, title)
-        tiles += [_tile(scan.whole[q], notes) for q in WHOLE if q in scan.whole]
     pictures, missing = session_pictures(results.out, session)
     when = session.when
     participants = results.study.get("participants")
@@ -196,12 +206,8 @@ def _session_view(results: Results, session: SessionResults, number: int) -> Ses
         when=when.strftime("%Y-%m-%d") if when else "",
         traits=plain_text(traits) if isinstance(traits, Mapping) and traits else "",
         acquisitions=[_acquisition(a) for a in session.listed("acquisitions")],
-        tiles=tiles,
-        tile_notes=notes.listed(),
-        pictures=pictures,
+        scans=scan_views(session, pictures),
         missing_pictures=missing,
-        tables=tables,
-        audits=audit_views(session.record.get("audit")),
         problems=sorted(session.problems, key=lambda p: p.severity),
         methods=_methods(session.rows),
         recipe=[
@@ -213,22 +219,10 @@ def _session_view(results: Results, session: SessionResults, number: int) -> Ses
             for s in session.listed("recipe")
         ],
         run=_run(session),
+        parameters=_parameters(session),
         inputs=_inputs(session),
-        empty=_why_empty(session, found),
+        empty="" if session.rows else _NOTHING,
     )
-
-
-def _tile(row: Row, notes: Notes) -> tuple[Column, Cell]:
-    column, shared = head([row], notes)
-    return column, value_cell(row, notes, shared)
-
-
-def _why_empty(session: SessionResults, found: Sequence[Scan]) -> str:
-    if not session.rows:
-        return "Nothing was measured in this session; the reasons stand under warnings and problems."
-    if not any(scan.regions for scan in found):
-        return "There are no lesions in this session."
-    return ""
 
 
 def _acquisition(record: Mapping[str, Any]) -> dict[str, str]:
@@ -274,9 +268,24 @@ def _run(session: SessionResults) -> list[tuple[str, str]]:
         pairs.append(("Seed", str(run["seed"])))
     if outputs := session.record.get("outputs"):
         pairs.append(("Files written", plain_text(outputs)))
-    if run.get("parameters"):
-        pairs.append(("Parameters", json.dumps(run["parameters"], ensure_ascii=False, sort_keys=True)))
     return [(k, v) for k, v in pairs if v]
+
+
+def _parameters(session: SessionResults) -> list[tuple[str, str]]:
+    """What the run was told, a line for each value, named by the path that leads to it."""
+    run = session.record.get("run")
+    return list(_leaves(run.get("parameters") or {})) if isinstance(run, Mapping) else []
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        for number, item in enumerate(value, start=1):
+            yield from _leaves(item, f"{path}.{number}" if path else str(number))
+    elif value not in (None, "", [], {}):
+        yield path, plain_text(value)
 
 
 def _inputs(session: SessionResults) -> list[tuple[str, str, str]]:

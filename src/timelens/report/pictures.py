@@ -11,13 +11,13 @@ from pathlib import Path
 from timelens.figures.canvas import png_bytes
 from timelens.figures.trend import trend_figure, waterfall_figure
 from timelens.report.read import SessionResults, inside
-from timelens.report.summary import lesion_changes, points
+from timelens.report.summary import followed_lesions, points
 
 __all__ = ["Picture", "course_pictures", "session_pictures"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LARGEST = 32 << 20
-_ORDER = ("mip", "slices", "histogram")
+_ORDER = ("truth", "mip", "slices", "histogram", "fits", "graphical", "input", "tacs", "parameter")
 _MOST_WATERFALLS = 24
 # Pixels of the files per pixel of the screen: figures are written at 160 dots per inch and shown at 96.
 _SCALE = 160 / 96
@@ -34,6 +34,7 @@ class Picture:
     width: int
     height: int
     load: Callable[[], bytes]
+    acquisition: str = ""
 
     @property
     def source(self) -> str:
@@ -53,8 +54,8 @@ def session_pictures(out: Path, session: SessionResults) -> tuple[list[Picture],
             if path is not None and path.is_file() and (size := _png_size(path)) is not None:
                 caption = str(record.get("caption") or "")
                 alt = f"{title}, {session.subject} {session.session}. {caption}".strip()
-                kind = str(record.get("kind") or "")
-                found.append(Picture(title, caption, alt, kind, *_shown(size), path.read_bytes))
+                kind, scan = str(record.get("kind") or ""), str(record.get("acquisition") or "")
+                found.append(Picture(title, caption, alt, kind, *_shown(size), path.read_bytes, scan))
                 break
         if size is None:
             missing.append(f"The picture {title!r} ({name}) is not in the folder of results, or is not a PNG file.")
@@ -64,21 +65,26 @@ def session_pictures(out: Path, session: SessionResults) -> tuple[list[Picture],
 
 def course_pictures(sessions: Sequence[SessionResults]) -> list[Picture]:
     """TMTV and SUVpeak over time, and the change of each lesion; none where no subject has two sessions."""
-    course = points(sessions)
-    if not course:
+    rows = points(sessions)
+    if not rows:
         return []
-    subjects = len({p.subject for p in course})
+    subjects = len({p.subject for p in rows})
     caption = (
         "Total metabolic tumour volume (TMTV) and the largest SUVpeak of all lesions, per subject, over the sessions; "
         "below in percent of the first session. Bars show the uncertainty where one is stated."
     )
     found = [
-        _drawn("Course over time", caption, f"Course of {subjects} subjects", "trend", png_bytes(trend_figure(course)))
+        _drawn("Course over time", caption, f"Course of {subjects} subjects", "trend", png_bytes(trend_figure(rows)))
     ]
-    for subject, first, last, changes in lesion_changes(sessions)[:_MOST_WATERFALLS]:
-        title = f"{subject}: change of each lesion"
+    for followed in followed_lesions(sessions)[:_MOST_WATERFALLS]:
+        changes = followed.changes()
+        if not changes:
+            continue
+        whose = " ".join(part for part in (followed.subject, followed.agent) if part)
+        first, last = followed.sessions[0], followed.sessions[-1]
+        title = f"{whose}: change of each lesion"
         caption = f"Change of SUVpeak of the lesions followed from {first} to {last}, largest rise first."
-        figure = waterfall_figure(changes, symbol="SUVpeak", title=f"{subject}, {first} to {last}")
+        figure = waterfall_figure(changes, symbol="SUVpeak", title=f"{whose}, {first} to {last}")
         listed = ", ".join(f"{k} {v:+.0f} %" for k, v in sorted(changes.items()))
         found.append(_drawn(title, caption, listed, "waterfall", png_bytes(figure)))
     return found

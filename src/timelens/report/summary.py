@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from timelens.figures.trend import TrendPoint
 from timelens.report.read import Row, SessionResults
 
-__all__ = ["WHOLE", "Scan", "lesion_changes", "points", "scans"]
+__all__ = ["WHOLE", "Followed", "Scan", "followed_lesions", "points", "scans"]
 
 #: What stands in the summary, in this order.
 WHOLE = ("lesion_count", "tmtv", "tlg", "suv_max", "suv_peak", "dmax")
@@ -91,36 +91,71 @@ def points(sessions: Sequence[SessionResults]) -> list[TrendPoint]:
     return ordered if len({(p.subject, p.session) for p in ordered}) > len({p.subject for p in ordered}) else []
 
 
-def lesion_changes(sessions: Sequence[SessionResults]) -> list[tuple[str, str, str, dict[str, float]]]:
-    """Change of SUVpeak in percent of each lesion that keeps its identity, first to last session of each subject.
+@dataclass(frozen=True)
+class Followed:
+    """Lesions that keep their identity over the sessions of one subject, as one agent shows them.
 
-    Returns
-    -------
-    list of (subject, first session, last session, identity to change)
+    Attributes
+    ----------
+    subject, agent
+        Whose they are; the agent is empty where the study has one only.
+    sessions
+        Names in order.
+    peaks
+        Identity to session to (number in that session's pictures, row of its SUVpeak).
     """
+
+    subject: str
+    agent: str
+    sessions: tuple[str, ...]
+    peaks: Mapping[str, Mapping[str, tuple[int, Row]]]
+
+    def changes(self) -> dict[str, float]:
+        """Change of SUVpeak in percent from the first to the last session, of lesions that are in both."""
+        found = {}
+        for identity, by_session in self.peaks.items():
+            first, last = (by_session.get(s) for s in (self.sessions[0], self.sessions[-1]))
+            if first is not None and last is not None and first[1].value > 0:
+                found[identity] = 100 * (last[1].value / first[1].value - 1)
+        return found
+
+
+def followed_lesions(sessions: Sequence[SessionResults]) -> list[Followed]:
+    """The lesions of each subject and agent that were followed over two sessions or more."""
     found = []
+    several = len({scan.agent for s in sessions for scan in scans(s)}) > 1
     for subject in dict.fromkeys(s.subject for s in sessions):
         own = sorted((s for s in sessions if s.subject == subject), key=lambda s: s.order)
-        peaks = [(s.session, by_identity) for s in own if (by_identity := _peaks(s))]
-        if len(peaks) < 2:
-            continue
-        (first, before), (last, after) = peaks[0], peaks[-1]
-        changes = {k: 100 * (after[k] / before[k] - 1) for k in before if k in after and before[k] > 0}
-        if changes:
-            found.append((subject, first, last, changes))
+        for agent in dict.fromkeys(scan.agent for s in own for scan in scans(s)):
+            by_session = {}
+            for session in own:
+                peaks = [p for scan in scans(session) if scan.agent == agent and (p := _peaks(scan))]
+                by_session.update({session.session: peaks[0]} if peaks else {})
+            if len(by_session) < 2:
+                continue
+            identities = sorted({identity for peaks in by_session.values() for identity in peaks})
+            found.append(
+                Followed(
+                    subject,
+                    agent if several else "",
+                    tuple(by_session),
+                    {i: {s: peaks[i] for s, peaks in by_session.items() if i in peaks} for i in identities},
+                )
+            )
     return found
 
 
-def _peaks(session: SessionResults) -> dict[str, float]:
-    identities = {
-        str(r.get("name")): str(r["identity"])
-        for r in session.listed("regions")
-        if r.get("identity") and str(r.get("role") or "lesion") == "lesion"
+def _peaks(scan: Scan) -> dict[str, tuple[int, Row]]:
+    """Identity to number and SUVpeak of the lesions of a scan."""
+    records = {
+        str(r.get("name")): r
+        for r in scan.session.listed("regions")
+        if r.get("identity")
+        and str(r.get("role") or "lesion") == "lesion"
+        and r.get("acquisition", scan.acquisition) == scan.acquisition
     }
-    first = next(iter(scans(session)), None)
-    rows = first.regions if first is not None else []
     return {
-        identities[r["region"]]: r.value
-        for r in rows
-        if r["quantity"] == "suv_peak" and r["region"] in identities and math.isfinite(r.value)
+        str(records[r["region"]]["identity"]): (int(records[r["region"]].get("number") or 0), r)
+        for r in scan.regions
+        if r["quantity"] == "suv_peak" and r["region"] in records and math.isfinite(r.value)
     }

@@ -16,7 +16,19 @@ from timelens.knowledge.quantities import Quantity
 from timelens.report.numbers import number_text, plus_minus
 from timelens.report.read import Row
 
-__all__ = ["MAIN", "Cell", "Column", "Line", "Notes", "Table", "head", "region_tables", "symbol_html", "value_cell"]
+__all__ = [
+    "MAIN",
+    "Cell",
+    "Column",
+    "Line",
+    "Notes",
+    "Table",
+    "head",
+    "region_tables",
+    "swatch",
+    "symbol_html",
+    "value_cell",
+]
 
 #: Columns of the lesion table where they exist; everything else goes into the tables that follow it.
 MAIN = (
@@ -26,11 +38,13 @@ MAIN = (
 MOST_COLUMNS = 7
 _FOLD_FROM = 25
 _GREEK = {"Psi": "Ψ", "rho": "ρ", "rho_A": "ρ<sub>A</sub>"}
+#: Kind of uncertainty: the short name beside ±, and what it means.
 _KINDS = {
-    "standard_error": "one standard error",
-    "repeatability": "limits of repeatability (half the width of the limits of agreement between two scans without "
-    "change)",
-    "interval": "half the width of the interval",
+    "standard_error": ("SE", "one standard error"),
+    "repeatability": (
+        "RC",
+        "repeatability coefficient, half the width of the limits of agreement between two scans without change",
+    ),
 }
 
 
@@ -53,6 +67,7 @@ class Column:
     unit: str
     title: str
     marks: str = ""
+    spread: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,9 +134,19 @@ def value_cell(row: Row, notes: Notes, skip: Iterable[str] = ()) -> Cell:
     if math.isnan(row.value):
         reason = row["reason"] or "no reason given"
         return Cell(reason=reason, marks=notes.mark(reason))
-    marks = [notes.mark(remark) for remark in remarks(row) if remark not in set(skip)]
+    said = set(skip)
+    marks = [notes.mark(remark) for remark in remarks(row) if remark not in said]
     whole = bool(re.fullmatch(r"\{[^{}]+\}", row["unit"]))
-    return Cell(number_text(row.value, whole=whole), row["value"], _spread(row), marks=" ".join(marks))
+    spread = _spread(row)
+    if spread.startswith("±") and _meaning(row) not in said:  # the column mixes kinds: each says its own
+        spread = f"{spread} {_KINDS.get(row['uncertainty_kind'], ('',))[0]}".rstrip()
+    return Cell(number_text(row.value, whole=whole), row["value"], spread, marks=" ".join(marks))
+
+
+def _meaning(row: Row) -> str:
+    """What the ± of a row is."""
+    short, text = _KINDS.get(row["uncertainty_kind"], ("", row["uncertainty_kind"]))
+    return f"± {short}: {text}" if short else f"±: {text}"
 
 
 def _spread(row: Row) -> str:
@@ -137,7 +162,7 @@ def remarks(row: Row) -> list[str]:
     found = [part.strip() for part in row["flags"].split(";") if part.strip()]
     spread = _spread(row)
     if spread.startswith("±"):
-        found.append(f"± is {_KINDS.get(row['uncertainty_kind'], row['uncertainty_kind'])}")
+        found.append(_meaning(row))
     elif spread:
         level = f"{100 * row.level:g} % interval" if math.isfinite(row.level) else "interval"
         found.append(f"in brackets the {level}")
@@ -153,11 +178,12 @@ def head(rows: Sequence[Row], notes: Notes) -> tuple[Column, set[str]]:
     ordered = [text for row in rows for text in remarks(row) if text in shared]
     marks = " ".join(notes.mark(text) for text in dict.fromkeys(ordered))
     known = rows[0].known
-    return Column(symbol_html(known), unit_text(rows[0]["unit"]), known.definition, marks), shared
+    kinds = [text.partition(":")[0] for text in ordered if text.startswith("±")]
+    return Column(symbol_html(known), unit_text(rows[0]["unit"]), known.definition, marks, *kinds[:1]), shared
 
 
 def _of_spread(remark: str) -> bool:
-    return remark.startswith(("uncertainty:", "± is ", "in brackets "))
+    return remark.startswith(("uncertainty:", "±", "in brackets "))
 
 
 def _letters(index: int) -> str:
@@ -168,7 +194,9 @@ def _letters(index: int) -> str:
 # -- lines by region ------------------------------------------------------------------------------------------------
 
 
-def region_tables(rows: Sequence[Row], regions: Sequence[Mapping[str, Any]], title: str) -> list[Table]:
+def region_tables(
+    rows: Sequence[Row], regions: Sequence[Mapping[str, Any]], title: str, *, said: Mapping[str, str] | None = None
+) -> list[Table]:
     """The tables of one acquisition: the main one, then what else was measured, in pieces that fit a page.
 
     Parameters
@@ -179,18 +207,20 @@ def region_tables(rows: Sequence[Row], regions: Sequence[Mapping[str, Any]], tit
         Records with number, name, role and identity.
     title
         What the captions begin with.
+    said
+        Column to a value that stands above the tables already and is not repeated in each line.
     """
     lines = _lines(rows)
     present = list(dict.fromkeys(row["quantity"] for row in rows))
     main = [q for q in MAIN if q in present][:MOST_COLUMNS] or present[:MOST_COLUMNS]
     rest = [q for q in present if q not in main]
-    tables = [_table(lines, main, regions, title, folded=len(lines) > _FOLD_FROM)]
+    tables = [_table(lines, main, regions, title, said or {}, folded=len(lines) > _FOLD_FROM)]
     for start in range(0, len(rest), MOST_COLUMNS):
         part = rest[start : start + MOST_COLUMNS]
         numbering = (
             f" ({start // MOST_COLUMNS + 1} of {-(-len(rest) // MOST_COLUMNS)})" if len(rest) > MOST_COLUMNS else ""
         )
-        tables.append(_table(lines, part, regions, f"{title}: further quantities{numbering}", folded=True))
+        tables.append(_table(lines, part, regions, f"{title}: further quantities{numbering}", said or {}, folded=True))
     return [t for t in tables if t.columns]
 
 
@@ -214,6 +244,7 @@ def _table(
     wanted: Sequence[str],
     regions: Sequence[Mapping[str, Any]],
     caption: str,
+    said: Mapping[str, str],
     *,
     folded: bool,
 ) -> Table:
@@ -228,12 +259,14 @@ def _table(
     body = []
     for (region, component, target, time_s, turn), cells in shown.items():
         record = by_name.get(region, {})
-        details = [component, target, f"{number_text(float(time_s))} s" if time_s else ""]
+        own = {"component": component, "target": target, "time_s": f"{number_text(float(time_s))} s" if time_s else ""}
+        shown_already = {"component": component, "target": target, "time_s": time_s}
+        details = [text for column, text in own.items() if shown_already[column] != said.get(column)]
         several = lines.get((region, component, target, time_s, max(turn, 1)), {})
         details += [cells[q]["method"] for q in wanted if q in cells and q in several][:1]
         role = str(record.get("role") or "lesion")
-        details += [role if role not in ("lesion", region) else "", str(record.get("identity") or "")]
-        number, colour = _swatch(record, role)
+        details += [role if role not in ("lesion", region) else "", _followed(record)]
+        number, colour = swatch(record, role)
         body.append(
             Line(
                 region or "whole image",
@@ -246,7 +279,13 @@ def _table(
     return Table(caption, columns, body, notes.listed(), folded)
 
 
-def _swatch(record: Mapping[str, Any], role: str) -> tuple[str, str]:
+def _followed(record: Mapping[str, Any]) -> str:
+    """The lesion's identity over time: its number in pictures belongs to one session."""
+    return f"followed as {record['identity']}" if record.get("identity") else ""
+
+
+def swatch(record: Mapping[str, Any], role: str) -> tuple[str, str]:
+    """Number and colour of a region as its session's pictures show it; organs have no number."""
     number = record.get("number")
     if not isinstance(number, int) or number < 1:
         return "", ""
