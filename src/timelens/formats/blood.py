@@ -86,7 +86,7 @@ def read(
     if not isinstance(described, Mapping) and (described is not None or side.is_file()):
         said = safety.read_json(side)
         sources.append(side)
-    if place.name.lower().endswith("_blood.tsv") or (place.suffix.lower() == ".tsv" and said):
+    if place.suffix.lower() == ".tsv" and not _head_has_units(place):
         notes: dict[str, Any] = {}
         table = read_table(place, said, unit=unit)
     else:
@@ -147,6 +147,13 @@ def _unit_of(name: str, said: Mapping[str, Any], unit: str | None, path: str | P
     if name == "time":
         return "s"  # PET-BIDS allows no other
     return unit if name.endswith("radioactivity") else None
+
+
+def _head_has_units(place: Path) -> bool:
+    """Whether the first line states units, as PET-BIDS tables do not."""
+    with safety.open_expanded(place) as stream:
+        first = stream.read(4096).decode("utf-8", "replace").splitlines()[:1]
+    return any(split_head(cell)[1] is not None for cell in (first or [""])[0].split("\t"))
 
 
 def looks_like(head: str) -> bool:

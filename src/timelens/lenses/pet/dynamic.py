@@ -21,7 +21,7 @@ from timelens.lenses.pet.dynamic_curves import (
     weights_of,
 )
 from timelens.lenses.pet.dynamic_fit import RegionFits, fit_regions, resolve_t_star
-from timelens.lenses.pet.dynamic_input import Given, find_input
+from timelens.lenses.pet.dynamic_input import Given, find_input, input_table
 from timelens.lenses.pet.dynamic_maps import map_images, tissue_mask
 from timelens.lenses.pet.dynamic_models import AgentInput, Build, build, find_model
 from timelens.lenses.pet.dynamic_recipe import kinetics_of
@@ -187,6 +187,8 @@ def _input(scan: _Scan, curves: Curves, blood: Sequence[Acquisition], weights: F
         scan.result.problems.append(error.at(file=scan.pet.where).problem)
         return None
     scan.result.problems += problems
+    if found.agent_input.plasma is not None:
+        scan.result.tables["input"] = input_table(found.agent_input)
     return found
 
 
@@ -238,7 +240,11 @@ def _models(stated: Any, known: Kinetics | None, given: AgentInput, parts: Seque
 
 def _choices(steps: Steps) -> Build:
     k2 = steps["fit"]["k2_reference_per_min"]
-    return Build(k2_reference=None if k2 is None else k2 / 60.0, blood_volume=steps["fit"]["blood_volume"])
+    return Build(
+        k2_reference=None if k2 is None else k2 / 60.0,
+        blood_volume=steps["fit"]["blood_volume"],
+        delay_each=steps["input"]["delay_s"] == "each",
+    )
 
 
 def _t_star(scan: _Scan, steps: Steps) -> float | None:

@@ -163,7 +163,8 @@ def arterial_input(
     plasma = _plasma(blood, manual, ready, how, known_ratio, steps)
     parent = parent_curve(plasma, ready, how, metabolites, steps, problems)
     whole = None if blood is None else _input(blood, "whole_blood")
-    return AgentInput(parent, whole, source="arterial", unit=UNIT, how=tuple(dict.fromkeys(steps))), problems
+    how_made = tuple(dict.fromkeys(steps))
+    return AgentInput(parent, whole, source="arterial", unit=UNIT, how=how_made, samples=_shown(ready)), problems
 
 
 def _corrected(
@@ -433,3 +434,15 @@ def _input(curve: Curve, kind: Any) -> InputFunction:
     if times[0] > 0:
         times, values = np.append(0.0, times), np.append(0.0, values)
     return InputFunction(times, values, kind, UNIT)
+
+
+def _shown(records: Sequence[BloodSamples]) -> dict[str, tuple[Floats, Floats, str]]:
+    """Samples as they came, for pictures: sparse records of activity, and parent fractions."""
+    shown: dict[str, tuple[Floats, Floats, str]] = {}
+    for record in records:
+        for name, curve in (("whole blood", record.whole_blood), ("plasma", record.plasma)):
+            if curve is not None and curve[0].size <= 100:
+                shown[name] = (*curve, UNIT)
+        if record.parent_fraction is not None:
+            shown["parent_fraction"] = (*record.parent_fraction, "1")
+    return shown

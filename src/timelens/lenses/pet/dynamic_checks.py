@@ -29,6 +29,8 @@ _FIRST_PART, _FIRST_S = 0.02, 60.0
 _BLOOD_SUV = (0.25, 40.0)
 #: Brightest voxels of the first minutes over the blood of the same frames: arteries show 1, brain without them 0.1.
 _BRIGHT = (0.03, 12.0)
+#: The largest of some regions over the same.
+_REGIONS = (0.01, 12.0)
 #: Blood region over sampled blood: partial volume lowers it, spill-in raises it.
 _POOL = (0.15, 4.0)
 
@@ -115,7 +117,13 @@ def check_against_dose(
 
 
 def check_against_image(
-    blood: InputFunction, frames: Frames, bright: Floats, *, pool: bool = False, file: str = ""
+    blood: InputFunction,
+    frames: Frames,
+    bright: Floats,
+    *,
+    pool: bool = False,
+    regions: bool = False,
+    file: str = "",
 ) -> None:
     """What the image shows against the blood of the same frames, over the first three minutes.
 
@@ -125,6 +133,8 @@ def check_against_image(
         (frames,): the brightest voxels of each frame, or the mean of a blood region.
     pool
         Whether it is a blood region, for which the agreement has to be closer; over all frames.
+    regions
+        Whether there is no image, and ``bright`` is the largest of the regions: tissue shows less of the bolus.
 
     Raises
     ------
@@ -138,14 +148,15 @@ def check_against_image(
         return
     length = frames.duration[inside]
     ratio = float((bright[inside] * length).sum() / (seen[inside] * length).sum())
-    low, high = _POOL if pool else _BRIGHT
+    low, high = _POOL if pool else _REGIONS if regions else _BRIGHT
     if low <= ratio <= high:
         return
+    shown = "the blood region shows" if pool else "the largest region shows" if regions else "the brightest voxels show"
     raise DataError(
-        "Blood samples and image differ by orders of magnitude",
+        "Blood samples and tissue differ by orders of magnitude",
         file=file,
         field="whole_blood_radioactivity, plasma_radioactivity",
-        found=f"{'the blood region' if pool else 'the brightest voxels'} show {ratio:.3g} times the sampled blood",
+        found=f"{shown} {ratio:.3g} times the sampled blood",
         expected=f"{low:g} to {high:g} times",
         mend=_likely(1.0 / max(ratio, 1e-30), 1.0),
     )

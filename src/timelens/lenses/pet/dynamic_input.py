@@ -27,8 +27,9 @@ from timelens.study.acquisition import Acquisition
 from timelens.study.identity import KnownAgent
 from timelens.study.image import Image
 from timelens.study.measurement import Measurement
+from timelens.study.table import Table
 
-__all__ = ["Given", "delayed", "find_input"]
+__all__ = ["Given", "delayed", "find_input", "input_table"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -37,6 +38,8 @@ Mask = NDArray[np.bool_]
 _SHORT_FRAMES, _SHORT_S = 4, 20.0
 #: Search range of the delay, s.
 _DELAYS = (-30.0, 60.0)
+#: Points of a curve in the table of the input.
+_MOST_POINTS = 600
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +216,8 @@ def delayed(
     tissue = [k for k, name in enumerate(curves.names) if name != pool]
     if wanted == "fit" and (short < _SHORT_FRAMES or not tissue):
         return replace(given, how=(*given.how, "delay not fitted (no short frames)")), 0.0, rows, problems
+    if wanted == "each":
+        return replace(given, how=(*given.how, "delay fitted in each region and voxel")), 0.0, rows, problems
     if wanted != "fit":
         delay = float(wanted)
         how = f"delay {delay:g} s, stated"
@@ -301,3 +306,20 @@ def _from_image(
             )
         )
     return Given(given, (pool,)), problems
+
+
+def input_table(given: AgentInput) -> Table:
+    """The input as a table: curve, kind (``curve``, or ``sample`` as measured), time_s, value, unit."""
+    import pandas as pd
+
+    parts = []
+    for name, curve in (("parent plasma", given.plasma), ("whole blood", given.blood)):
+        if curve is not None:
+            thin = max(1, curve.times.size // _MOST_POINTS)
+            parts.append((name, "curve", curve.times[::thin], curve.values[::thin], given.unit))
+    parts += [(name, "sample", times, values, unit) for name, (times, values, unit) in given.samples.items()]
+    rows = pd.concat(
+        [pd.DataFrame({"curve": n, "kind": k, "time_s": t, "value": v, "unit": u}) for n, k, t, v, u in parts],
+        ignore_index=True,
+    )
+    return Table(rows, {"time_s": "s", "value": given.unit or "1"})

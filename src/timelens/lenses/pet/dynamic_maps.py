@@ -21,7 +21,7 @@ MAP_NAMES = {
     "k1": "K1", "k2": "k2", "k3": "k3", "k4": "k4", "k_i": "Ki", "v_t": "VT", "bp_nd": "BPND", "bp_p": "BPP",
     "r1": "R1",
     "v_0": "V0", "v_b": "vB", "v_nd": "VND", "v_s": "VS", "k2a": "k2a", "k_int": "kint", "k_i_ref": "Kiref",
-    "input_delay": "delay",
+    "delay": "delay",
 }  # fmt: skip
 #: Voxels whose time average lies below this part of the image's 99.9th percentile are air.
 AIR_PART = 0.02

@@ -6,14 +6,15 @@ Inside all rates are per second; reported are the units of the vocabulary (per m
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from timelens.engines.kinetics.delay import WithDelay
 from timelens.engines.kinetics.frames import Frames
 from timelens.engines.kinetics.inputs import InputFunction, reference_input
 from timelens.errors import MissingFieldError, UsageError
@@ -64,6 +65,7 @@ def _kinds() -> dict[str, ModelKind]:
         ("ma1", "graphical", "MA1", "plasma", True, "Ichise's multilinear analysis 1"),
         ("ma2", "graphical", "MA2", "plasma", False, "Ichise's multilinear analysis 2"),
         ("srtm", "reference", "SRTM", "reference", False, "simplified reference tissue model"),
+        ("frtm", "full_reference", "FRTM", "reference", False, "full reference tissue model"),
         ("srtm2", "reference", "SRTM2", "reference", False, "simplified reference tissue model with known k2'"),
         ("mrtm1", "reference_linear", "MRTM1", "reference", False, "multilinear reference tissue model"),
         ("mrtm2", "reference_linear", "MRTM2", "reference", False, "multilinear reference tissue model, known k2'"),
@@ -83,7 +85,8 @@ _SAME = {
 }  # fmt: skip
 _WITH_K2 = ("srtm2", "mrtm2", "reference_logan")
 #: Parameters of the engine to quantities of the vocabulary; what is not here is not reported.
-_PER_MINUTE = {"mL/mL/s": 60.0, "/s": 60.0, "mL/mL": 1.0, "1": 1.0}
+_PER_MINUTE = {"mL/mL/s": 60.0, "/s": 60.0, "mL/mL": 1.0, "1": 1.0, "s": 1.0}
+_ELSEWHERE = {"delay": "input_delay"}
 
 
 def find_model(name: str) -> ModelKind:
@@ -118,7 +121,9 @@ class AgentInput:
     unit
         Of all of them, and of the tissue.
     how
-        The steps that made it, for ``method``.
+        The steps that made it, for the audit.
+    samples
+        Name to times in s, values and unit as they were measured, for pictures.
     """
 
     plasma: InputFunction | None = None
@@ -127,15 +132,17 @@ class AgentInput:
     source: str = ""
     unit: str = ""
     how: tuple[str, ...] = ()
+    samples: Mapping[str, tuple[Floats, Floats, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Build:
-    """Choices of a model: t* in s, the reference's k2' in 1/s, blood volume (a number, or ``fit``)."""
+    """Choices of a model: t* in s, the reference's k2' in 1/s, blood volume (a number, or ``fit``), delay per curve."""
 
     t_star: float = 0.0
     k2_reference: float | None = None
     blood_volume: float | Literal["fit"] = "fit"
+    delay_each: bool = False
 
 
 def build(kind: ModelKind, frames: Frames, given: AgentInput, choices: Build | None = None) -> Any:
@@ -162,7 +169,14 @@ def build(kind: ModelKind, frames: Frames, given: AgentInput, choices: Build | N
             mend="add a blood table to the session, or draw the aorta or left ventricle",
         )
     if kind.place[0] == "tissue":
-        return model(frames, given.plasma, given.blood, blood_volume=how.blood_volume)
+        plasma, blood = given.plasma, given.blood
+        if not how.delay_each:
+            return model(frames, plasma, blood, blood_volume=how.blood_volume)
+        return WithDelay(
+            lambda d: model(
+                frames, plasma.shifted(d), None if blood is None else blood.shifted(d), blood_volume=how.blood_volume
+            )
+        )
     if kind.name == "antibody_patlak":
         return model(frames, given.plasma, t_star=how.t_star)
     volume = 0.0 if how.blood_volume == "fit" else how.blood_volume
@@ -188,14 +202,14 @@ def _with_reference(kind: ModelKind, model: Any, frames: Frames, given: AgentInp
                 expected="1/min, for instance k2_reference of mrtm1",
             )
         more["k2_reference"] = how.k2_reference
-    if kind.place[0] == "reference":
+    if kind.place[0] in ("reference", "full_reference"):
         return model(frames, reference_input(frames, given.reference, unit=given.unit), **more)
     return model(frames, given.reference, **more)
 
 
 def reported(name: str, unit: str) -> tuple[str, str, float] | None:
     """Quantity, its unit, and the factor from the engine's value; None for what the vocabulary does not have."""
-    known = quantities.find(name)
+    known = quantities.find(_ELSEWHERE.get(name, name))
     if known is None or unit not in _PER_MINUTE:
         return None
     return known.name, known.unit, _PER_MINUTE[unit]

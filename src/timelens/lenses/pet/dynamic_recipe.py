@@ -131,7 +131,7 @@ def _numbers(merged: Mapping[str, Mapping[str, Any]]) -> None:
                 continue
             if name in ("decay_corrected",):
                 good = isinstance(value, bool)
-            elif (name, value) in (("delay_s", "fit"), ("blood_volume", "fit")):
+            elif (name, value) in (("delay_s", "fit"), ("delay_s", "each"), ("blood_volume", "fit")):
                 good = True
             elif name == "fwhm_mm" and isinstance(value, list | tuple):
                 good = len(value) == 3 and all(_number(v) and v > 0 for v in value)
