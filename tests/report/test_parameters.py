@@ -73,9 +73,10 @@ def test_what_holds_for_a_whole_fit_is_said_once(tmp_path: Path) -> None:
         tmp_path,
         fit("k1", 0.2, "mL/min/mL", flags=said),
         fit("k3", 0.1, "1/min", flags=f"{said}; interval open above"),
+        fit("k1", 0.2, "mL/min/mL", "liver"),
         fit("k_i", 0.03, "mL/min/mL", method="patlak; arterial input; t* 20 min"),
     )
-    first, second = found.groups
+    first, second, _ = found.groups  # the models of a region stand together
     assert first.remark == "blood volume or trapping is zero: the model without it fits as well"
     assert [line.remark for line in first.lines] == ["", "interval open above"]
     assert second.model == "Patlak plot; arterial input; t* 20 min"

@@ -109,9 +109,9 @@ def test_maps_of_parameters_have_their_error_with_them_and_uptake_its_projection
     album = Album(tmp_path, "pet", "pet")
     draw(album, Result(maps=maps, regions={"lesions": labels()}), None)
     assert kinds(album) == ["parameter", "mip", "slices", "histogram"]
-    assert album.records[0]["title"] == "Map of K_i"
+    assert album.records[0]["title"] == "Map of Ki"
     assert "standard error" in album.records[0]["caption"]
-    assert "Net influx rate (K_i, mL/min/mL)" in album.records[0]["caption"]
+    assert "Net influx rate (Ki, mL/min/mL)" in album.records[0]["caption"]
 
 
 # -- truth ----------------------------------------------------------------------------------------------------------

@@ -73,7 +73,17 @@ def audit_views(audits: Any) -> list[AuditView]:
             views += [_suv(f"{title}, {name}", a) for name, a in audit.items()]
         elif audit:
             pairs = audit.items() if isinstance(audit, Mapping) else [("", audit)]
-            views.append(AuditView(title, "", (), (), (), (), tuple((_words(str(k)), plain_text(v)) for k, v in pairs)))
+            views.append(
+                AuditView(
+                    title,
+                    "",
+                    (),
+                    (),
+                    (),
+                    (),
+                    tuple((_words(str(k)), plain_text(v)) for k, v in pairs if v not in (None, "", [], {})),
+                )
+            )
     return views
 
 

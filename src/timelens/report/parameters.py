@@ -95,7 +95,8 @@ def parameter_table(rows: Sequence[Row], regions: Sequence[Mapping[str, Any]], c
     if not chosen:
         return None
     grouped: dict[tuple[str, str], list[Row]] = {}
-    for row in chosen:
+    order = list(dict.fromkeys(row["region"] for row in chosen))
+    for row in sorted(chosen, key=lambda row: order.index(row["region"])):  # the models of a region stand together
         grouped.setdefault((row["region"], row["method"]), []).append(row)
     by_name = {str(r.get("name", "")): r for r in regions}
     notes = Notes()

@@ -37,7 +37,7 @@ MAIN = (
 #: More columns than this do not fit a page.
 MOST_COLUMNS = 7
 _FOLD_FROM = 25
-_GREEK = {"Psi": "Ψ", "rho": "ρ", "rho_A": "ρ<sub>A</sub>"}
+_GREEK = {"Delta t": "Δt", "Psi": "Ψ", "rho": "ρ", "rho_A": "ρ<sub>A</sub>"}
 #: Kind of uncertainty: the short name beside ±, and what it means.
 _KINDS = {
     "standard_error": ("SE", "one standard error"),
@@ -121,7 +121,8 @@ def symbol_html(known: Quantity) -> Markup:
         return Markup(_GREEK[known.symbol])
     for pattern, form in (
         (r"(SUV|SUL)(max|mean|min|median|peak|SD)( .*)?", "{}<sub>{}</sub>{}"),
-        (r"([A-Za-z]+\d?)_([A-Za-z]+)()", "{}<sub>{}</sub>{}"),
+        (r"([A-Za-z]+\d?)_([A-Za-z]+|\d)( .*)?", "{}<sub>{}</sub>{}"),
+        (r"([Kk])(\d[a-z]?)(')?", "{}<sub>{}</sub>{}"),
         (r"([A-Za-z]+)\^([a-z]+)()", "{}<sup>{}</sup>{}"),
     ):
         if match := re.fullmatch(pattern, known.symbol):

@@ -97,11 +97,12 @@ def draw_parameter_map(album: Album, name: str, image: Image, error: Image | Non
         letters=[display.letters(axis) for axis in range(3)],
     )
     unit = unit_text(image.unit)
-    what = f"{known.definition} ({symbol}{f', {unit}' if unit else ''})" if known is not None else symbol
+    written = symbol.replace("_", "")
+    what = f"{known.definition} ({written}{f', {unit}' if unit else ''})" if known is not None else written
     caption = f"{what}, per voxel; voxels without a value are grey."
     if error is not None:
         caption += " Below it the standard error of each voxel, in the same unit."
-    album.keep(figure, name, "parameter", f"Map of {symbol}", caption)
+    album.keep(figure, name, "parameter", f"Map of {written}", caption)
 
 
 # -- curves ---------------------------------------------------------------------------------------------------------
