@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.linalg import expm
+from tests.engines.kinetics.kinfitr import MINUTE, Scan
 from tests.engines.kinetics.study import DURATIONS, Floats, Tissue
 
 from timelens.engines.kinetics import Frames, InputFunction, convolve_exponential, frame_values
@@ -51,3 +55,23 @@ def tissue(frames: Frames, plasma: InputFunction, blood: InputFunction) -> Tissu
         return np.asarray((1 - v_b) * curve + v_b * frame_values(blood.times, blood.values, frames))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def pbr28(shared_data: Path) -> Path:
+    """Folder with twenty scans, their blood and the reference's fits."""
+    place = shared_data / "pet_pbr28_kinfitr"
+    if not place.is_dir():
+        pytest.skip(f"kinfitr's reference data not found at {place}")
+    return place
+
+
+@pytest.fixture(scope="session")
+def scans(pbr28: Path) -> dict[str, Scan]:
+    """All twenty scans by name, with their blood on the reference's grid."""
+    tacs, blood = pd.read_csv(pbr28 / "pbr28_tacs.csv"), pd.read_csv(pbr28 / "pbr28_input_interp.csv.gz")
+    delays = pd.read_csv(pbr28 / "kinfitr_pbr28_fits_long.csv").groupby("PET").inpshift_used.first() * MINUTE
+    return {
+        name: Scan(part, blood[name == blood.PET], float(delays[name]))
+        for name, part in tacs.groupby("PET", sort=False)
+    }

@@ -1,7 +1,8 @@
 """Twenty real scans with arterial blood and a simulated reference set, against fits by the R package kinfitr 0.9.1.
 
 The reference samples every frame at its middle, resamples blood to 6000 even points after shifting it by the delay,
-and convolves by a plain sum. Its ``weights`` belong to the tissue and are propagated to the plots' points.
+and convolves by a plain sum (see :mod:`tests.engines.kinetics.kinfitr`). Its ``weights`` belong to the tissue and are
+propagated to the plots' points.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.engines.kinetics.kinfitr import MINUTE, REGIONS, Scan, their_ma2, with_their_sum
 
 from timelens.engines.kinetics import (
     MA1,
@@ -31,53 +33,11 @@ from timelens.engines.kinetics import (
     reference_input,
 )
 
-REGIONS = ["FC", "TC", "STR", "THA", "WB", "CBL"]
-MINUTE = 60.0
-
 
 @pytest.fixture(scope="module")
-def folder(shared_data: Path) -> Path:
-    """The reference folder."""
-    place = shared_data / "pet_pbr28_kinfitr"
-    if not place.is_dir():
-        pytest.skip(f"kinfitr's reference data not found at {place}")
-    return place
-
-
-class Scan:
-    """One scan with its input on the reference's grid."""
-
-    def __init__(self, tacs: pd.DataFrame, blood: pd.DataFrame, delay: float) -> None:
-        self.instants = Frames.instants(tacs.Times.to_numpy())
-        self.frames = Frames(tacs.StartTime.to_numpy()[1:], (tacs.StartTime + tacs.Duration).to_numpy()[1:])
-        self.curves, self.weights = tacs[REGIONS].to_numpy(), tacs.Weights.to_numpy()
-        self.t_star = float(self.instants.start[-10])
-        last = float(self.instants.middle[-1])
-        grid = np.linspace(min(0.0, delay), last, 6000)
-
-        def take(column: str, kind: str) -> InputFunction:
-            times = blood.Time.to_numpy() * MINUTE + delay
-            return InputFunction(grid, np.interp(grid, times, blood[column].to_numpy(), left=0.0), kind)  # type: ignore[arg-type]
-
-        self.step = float(grid[1] - grid[0])
-        self.plasma, self.blood = take("AIF", "parent"), take("Blood", "whole_blood")
-
-
-@pytest.fixture(scope="module")
-def scans(folder: Path) -> dict[str, Scan]:
-    """All twenty scans by name."""
-    tacs, blood = pd.read_csv(folder / "pbr28_tacs.csv"), pd.read_csv(folder / "pbr28_input_interp.csv.gz")
-    delays = pd.read_csv(folder / "kinfitr_pbr28_fits_long.csv").groupby("PET").inpshift_used.first() * MINUTE
-    return {
-        name: Scan(part, blood[name == blood.PET], float(delays[name]))
-        for name, part in tacs.groupby("PET", sort=False)
-    }
-
-
-@pytest.fixture(scope="module")
-def fits(folder: Path) -> pd.Series:
+def fits(pbr28: Path) -> pd.Series:
     """The reference's parameters by scan, region, model and name."""
-    return pd.read_csv(folder / "kinfitr_pbr28_fits_long.csv").set_index(["PET", "region", "model", "param"]).value
+    return pd.read_csv(pbr28 / "kinfitr_pbr28_fits_long.csv").set_index(["PET", "region", "model", "param"]).value
 
 
 def _relative(scans: dict[str, Scan], fits: pd.Series, model: str, parameter: str, make: object) -> pd.Series:
@@ -108,10 +68,23 @@ def test_linear_models_in_all_120_regions(
 
 
 def test_ma2(scans: dict[str, Scan], fits: pd.Series) -> None:
-    """All but one scan, whose delay sits on the reference's bound and whose early frames it moves."""
-    off = _relative(scans, fits, "MA2", "Vt", lambda s: MA2(s.instants, s.plasma))
-    assert off.drop("ytdh_1").abs().max() < 0.01
-    assert off.abs().median() < 1e-3
+    """Ours takes the double integral of a frame's mean exactly, the reference as a sum of frame sums: under 1 % where
+    V_T is determined. With the reference's integrals its own values come out.
+    """
+    rows = {}
+    for name, scan in scans.items():
+        fit, same = MA2(scan.instants, scan.plasma).fit(scan.curves, scan.weights), their_ma2(scan)
+        for i, region in enumerate(REGIONS):
+            theirs = fits[name, region, "MA2", "Vt"]
+            value, error = fit.parameters["v_t"][i], fit.standard_errors["v_t"][i]
+            rows[name, region] = (value / theirs - 1, (value - theirs) / error, error / value, same[i] / theirs - 1)
+    table = pd.DataFrame(rows, index=["off", "in errors", "relative error", "same"]).T
+    assert table["same"].abs().max() < 1e-6
+    assert table.off[table["relative error"] < 0.09].abs().max() < 0.01
+    assert (table["relative error"] < 0.09).sum() > 80
+    # One scan differs by up to 20 %: a tenth of what its values can be trusted (their standard errors reach 226 %).
+    assert table.loc["ytdh_1", "in errors"].abs().max() < 0.15
+    assert table.off.drop("ytdh_1").abs().max() < 0.01
 
 
 def test_one_tissue(scans: dict[str, Scan], fits: pd.Series) -> None:
@@ -122,52 +95,52 @@ def test_one_tissue(scans: dict[str, Scan], fits: pd.Series) -> None:
     assert off[inside].abs().max() < 0.01
 
 
-def test_two_tissue_against_the_best_of_starts(folder: Path, scans: dict[str, Scan]) -> None:
-    theirs = pd.read_csv(folder / "kinfitr_pbr28_2tcm_multistart.csv").set_index(["PET", "region"])
-    ratio, v_t, framed = {}, {}, {}
+def test_two_tissue_against_the_best_of_starts(pbr28: Path, scans: dict[str, Scan]) -> None:
+    theirs = pd.read_csv(pbr28 / "kinfitr_pbr28_2tcm_multistart.csv").set_index(["PET", "region"])
+    rows = {}
     for name, scan in scans.items():
+        last = float(scan.frames.end[-1])
         model = TwoTissue(scan.instants, scan.plasma, scan.blood)
         fit = model.fit(scan.curves, scan.weights)
-        # The reference's sum counts both ends of the convolution in full: half a step of the input too much.
-        extra = 0.5 * scan.step * scan.plasma.at(scan.instants.middle)
-        model.table = replace(model.table, values=model.table.values + extra)
-        same = model.fit(scan.curves, scan.weights)
-        late = TwoTissue(
-            scan.frames,
-            scan.plasma.held_until(float(scan.frames.end[-1])),
-            scan.blood.held_until(float(scan.frames.end[-1])),
-        ).fit(scan.curves[1:], scan.weights[1:])
+        framed = TwoTissue(scan.frames, scan.plasma.held_until(last), scan.blood.held_until(last)).fit(
+            scan.curves[1:], scan.weights[1:]
+        )
+        same = with_their_sum(model, scan).fit(scan.curves, scan.weights)
         for i, region in enumerate(REGIONS):
             best = theirs.loc[name, region]
-            ratio[name, region] = fit.weighted_rss[i] / best.wrss
             # Bounds of the reference: K1..k4 from 0.0001 to 0.5 per minute, vB from 0.01 to 0.1.
             rates = best[["K1", "k2", "k3", "k4"]].to_numpy(dtype=float)
             inside = ((rates > 1.01e-4) & (rates < 0.499)).all() and 0.0101 < best.vB < 0.0999
-            if inside and fit.identifiable[i]:
-                v_t[name, region] = (
-                    fit.parameters["v_t"][i] / best.Vt - 1,
-                    same.parameters["v_t"][i] / best.Vt - 1,
-                )
-            if fit.identifiable[i] and late.identifiable[i]:
-                framed[name, region] = late.parameters["v_t"][i] / fit.parameters["v_t"][i] - 1
-    ratios = pd.Series(ratio)
-    assert ratios.max() <= 1.01
-    assert (ratios <= 1.001).mean() >= 0.9
-    assert (ratios < 0.999).any()
-    differences = pd.DataFrame(v_t, index=["exact", "their sum"]).T
-    assert len(differences) > 100
-    assert differences["exact"].abs().max() < 0.01
-    assert differences["their sum"].abs().max() < 1e-3
-    frames = pd.Series(framed).abs()
-    # Frames against mid-frame instants: under 2 % but in two regions of one scan with few early frames.
-    assert (frames < 0.02).mean() > 0.97
-    assert frames.max() < 0.03
+            v_t, error = fit.parameters["v_t"][i], fit.standard_errors["v_t"][i]
+            rows[name, region] = {
+                "inside": bool(inside and fit.identifiable[i]),
+                "rss": fit.weighted_rss[i] / best.wrss,
+                "same rss": same.weighted_rss[i] / best.wrss,
+                "off": v_t / best.Vt - 1,
+                "same off": same.parameters["v_t"][i] / best.Vt - 1,
+                "framed": abs(framed.parameters["v_t"][i] / v_t - 1),
+                "error": error / v_t,
+            }
+    table = pd.DataFrame(rows).T.astype(float)
+    assert len(table) == 120
+    assert table.rss.max() <= 1.01
+    assert (table.rss <= 1.001).mean() >= 0.9
+    # With its own sum in place of the exact convolution no start of the reference is better in any region.
+    assert table["same rss"].max() <= 1 + 1e-5
+    inside = table[table.inside == 1]
+    assert len(inside) > 100
+    assert inside.off.abs().max() < 0.01
+    assert inside["same off"].abs().max() < 1e-4
+    # Frames averaged instead of sampled: under 2 % wherever V_T is known to 20 %; elsewhere a small part of its error.
+    assert table.framed[table.error < 0.2].max() < 0.02
+    assert (table.framed / table.error)[table.error >= 0.2].max() < 0.15
+    assert table.framed.median() < 1e-3
 
 
-def test_reference_models(folder: Path) -> None:
+def test_reference_models(pbr28: Path) -> None:
     """BP_ND and R1 of 60 simulated regions; the reference integrates by frame durations."""
-    tacs = pd.read_csv(folder / "simref_tacs.csv")
-    fits = pd.read_csv(folder / "kinfitr_simref_fits_long.csv").set_index(["PET", "region", "model", "param"]).value
+    tacs = pd.read_csv(pbr28 / "simref_tacs.csv")
+    fits = pd.read_csv(pbr28 / "kinfitr_simref_fits_long.csv").set_index(["PET", "region", "model", "param"]).value
     rows, drawn = [], []
     for name, part in tacs.groupby("PET"):
         start, end = part.StartTime.to_numpy() * MINUTE, (part.StartTime + part.Duration).to_numpy() * MINUTE
@@ -208,8 +181,12 @@ def test_reference_models(folder: Path) -> None:
     table = pd.DataFrame(rows, columns=["model", "parameter", "ours", "theirs"])
     off = (table.ours / table.theirs - 1).abs().groupby([table.model, table.parameter]).max()
     assert (off < 0.01).all(), off
-    # The generator drew BP from N(1.5, 0.15), N(0.8, 0.08), N(0.3, 0.03) and k2 from N(0.1, 0.001).
-    bp, k2 = np.array([b for b, _ in drawn]), np.array([k for _, k in drawn])
+    # The generator drew BP from N(1.5, 0.15), N(0.8, 0.08), N(0.3, 0.03) and k2 from N(0.1, 0.001), and made its
+    # curves with that resampling; without it k2 of the weakest region comes out 6 % too high.
+    srtm = table[table.model == "SRTM"]
+    k2 = srtm[srtm.parameter == "k2"].ours.to_numpy().reshape(-1, 3)
+    bp, exact = np.array([b for b, _ in drawn]), np.array([k for _, k in drawn])
+    assert np.abs(k2.mean(axis=0) - 0.1).max() < 0.001
+    assert np.abs(exact[:, :2].mean(axis=0) - 0.1).max() < 0.001
     for i, (mean, spread) in enumerate(((1.5, 0.15), (0.8, 0.08), (0.3, 0.03))):
         assert abs(bp[:, i].mean() - mean) < spread
-    assert np.median(np.abs(k2[:, :2].mean(axis=0) - 0.1)) < 0.001
