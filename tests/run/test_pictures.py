@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from timelens.run.truth_pictures import draw_truth, truth_files
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Result
 from timelens.study.geometry import Geometry
+from timelens.study.identity import identify
 from timelens.study.image import Image
 from timelens.study.region import Region
 from timelens.study.table import Table
@@ -175,6 +179,28 @@ def test_truth_is_drawn_beside_the_image_of_its_agent(tmp_path: Path, monkeypatc
     area = seen["outline"].sum() * seen["spacing"][0] ** 2
     assert area == pytest.approx(np.pi * 9**2, rel=0.1)
     assert seen["measured"].any() and np.isnan(seen["true_uptake"][0, 0])
+
+
+def test_of_several_scans_the_true_uptake_is_that_of_the_nearest_in_time(tmp_path: Path) -> None:
+    from timelens.run.truth_pictures import _read, _uptake
+
+    files = dict(truth_files(truth(tmp_path), "sub-001", "ses-01")["liver-met"])
+    once = files.pop("suv_zr89-crefmirlimab")
+    for number, hours in ((1, 24), (2, 72)):
+        path = once.with_name(once.name.replace("crefmirlimab", f"crefmirlimab-{number}"))
+        nifti.write(
+            Image(np.full((4, 4, 4), float(number), np.float32), unit="g/mL", geometry=GRID.with_spacing((12,) * 3)),
+            path,
+        )
+        beside = path.with_name(path.name.replace(".nii.gz", ".json"))
+        beside.write_text(json.dumps({**json.loads(beside.read_text()), "TimeFromInjection": hours * 3600}))
+        files[f"suv_zr89-crefmirlimab-{number}"] = path
+    _, acquisition = scan()
+    given = datetime(2024, 3, 1, 9)
+    for hours, expected in ((25, 1.0), (70, 2.0)):
+        late = replace(acquisition, administered_time=given, acquisition_time=given + timedelta(hours=hours))
+        uptake = _uptake(files, _read(files), late, identify(late).record)
+        assert uptake is not None and uptake.numpy().max() == expected
 
 
 def test_another_agent_shows_no_true_uptake_and_a_tumour_outside_the_scan_nothing(tmp_path: Path) -> None:

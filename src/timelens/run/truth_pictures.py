@@ -2,12 +2,13 @@
 
 The truth of a session lies under ``truth/fields`` of the study, one NIfTI file with sidecar per tumour and field, on
 the tumour's own grid in the patient's millimetres: ``sub-001_ses-01_tumour-NAME_field-FIELD.nii.gz``. FIELD is
-``tumour_cells``, ``vessels``, ``oxygen``, ``cd8``, ``target_<id>`` or ``suv_<agent>``. The pictures need it, the
-numbers never see it.
+``tumour_fraction``, ``tumour_cells``, ``vessels``, ``oxygen``, ``cd8``, ``target_<id>`` or ``suv_<agent>``, with a
+number after the agent where it was scanned several times. The pictures need it, the numbers never see it.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from timelens.errors import TimelensError
 from timelens.formats import nifti
+from timelens.formats.sidecar import beside
 from timelens.knowledge import components, targets
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Result
@@ -40,10 +42,10 @@ _KNOWN = {
     "vessels": ("Vessels", "Reds"),
     "oxygen": ("Oxygen", "cividis"),
 }
-_SUV, _TARGET, _CELLS = "suv_", "target_", "tumour_cells"
+_SUV, _TARGET, _CELLS, _FRACTION = "suv_", "target_", "tumour_cells", "tumour_fraction"
 #: Room around a tumour's grid in the picture: a part of its extent, and not less than so many mm.
 _ROOM, _LEAST_MM = 0.15, 4.0
-#: A voxel is tumour where its tumour cells exceed this part of the densest; holes (necrosis) belong to it.
+#: Where no fraction is given, tumour is where tumour cells exceed this part of the densest, and holes (necrosis).
 _EDGE = 0.1
 _PIXELS = 220
 _MOST_FIELDS = 8
@@ -85,13 +87,15 @@ def draw_truth(
     for tumour, by_field in files.items():
         volumes = _read(by_field)
         if _CELLS in volumes:
-            _draw(album, tumour, volumes, seen, _lesions(result.regions, seen), acquisition, agent)
+            uptake = _uptake(by_field, volumes, acquisition, agent)
+            _draw(album, tumour, volumes, uptake, seen, _lesions(result.regions, seen), acquisition, agent)
 
 
 def _draw(
     album: Album,
     tumour: str,
     volumes: Mapping[str, Image],
+    uptake: Image | None,
     seen: Image,
     lesions: NDArray[Any] | None,
     acquisition: Acquisition,
@@ -102,7 +106,7 @@ def _draw(
 
     cells = volumes[_CELLS]
     assert cells.geometry is not None
-    inside = _tumour(cells.numpy())
+    inside = _tumour(volumes)
     if not inside.any():
         return
     display = Display.of(cells.geometry)
@@ -111,13 +115,10 @@ def _draw(
     assert seen_geometry is not None
     if not _reaches(seen_geometry, points):
         return
-    name = agent.id if agent is not None else str(acquisition.agent or acquisition.radionuclide or "")
-    own = {_plain(name), _plain(acquisition.agent or "")}
-    uptake = next((v for f, v in volumes.items() if f.startswith(_SUV) and _plain(f[len(_SUV) :]) in own), None)
     wanted = [f for f in _KNOWN if f in volumes]
     aims = {_plain(t) for t in (agent.targets if agent is not None else ())}
     wanted += [f for f in volumes if f.startswith(_TARGET) and _plain(f[len(_TARGET) :]) in aims]
-    wanted += [f for f in volumes if f not in wanted and not f.startswith((_SUV, _TARGET))]
+    wanted += [f for f in volumes if f not in (*wanted, _FRACTION) and not f.startswith((_SUV, _TARGET))]
     fields = [
         TruthField(_title(f), _sampled(volumes[f], points), volumes[f].unit, _KNOWN.get(f, ("", "viridis"))[1])
         for f in wanted[:_MOST_FIELDS]
@@ -173,12 +174,37 @@ def _read(files: Mapping[str, Path]) -> dict[str, Image]:
     return found
 
 
-def _tumour(cells: NDArray[Any]) -> NDArray[np.bool_]:
+def _tumour(volumes: Mapping[str, Image]) -> NDArray[np.bool_]:
     from scipy import ndimage
 
-    dense = np.nan_to_num(cells) > _EDGE * np.nanmax(cells, initial=0.0)
-    filled: NDArray[np.bool_] = ndimage.binary_fill_holes(dense)
+    if _FRACTION in volumes and volumes[_FRACTION].shape == volumes[_CELLS].shape:
+        inside: NDArray[np.bool_] = volumes[_FRACTION].numpy() >= 0.5
+        return inside
+    cells = volumes[_CELLS].numpy()
+    filled: NDArray[np.bool_] = ndimage.binary_fill_holes(np.nan_to_num(cells) > _EDGE * np.nanmax(cells, initial=0.0))
     return filled
+
+
+def _uptake(
+    files: Mapping[str, Path], volumes: Mapping[str, Image], acquisition: Acquisition, agent: Any
+) -> Image | None:
+    """The true uptake of the agent; of several scans the one nearest in time."""
+    own = {_plain(name) for name in (agent.id if agent is not None else "", acquisition.agent or "") if name}
+    found = [f for f in volumes if f.startswith(_SUV) and _plain(re.sub(r"-\d+$", "", f[len(_SUV) :])) in own]
+    found = found or [f for f in volumes if f.startswith(_SUV) and _plain(f[len(_SUV) :]) in own]
+    given, start = acquisition.administered_time, acquisition.acquisition_time
+    if len(found) > 1 and given is not None and start is not None:
+        after = (start - given).total_seconds()
+        found.sort(key=lambda f: abs(_time_of(files[f]) - after))
+    return volumes[found[0]] if found else None
+
+
+def _time_of(path: Path) -> float:
+    """Seconds from injection that a field's sidecar states; far off where it states none."""
+    try:
+        return float(json.loads(beside(path).read_text(encoding="utf-8"))["TimeFromInjection"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return float("inf")
 
 
 def _plane(display: Any, inside: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
