@@ -143,7 +143,8 @@ def _recipes(task: SessionTask, inputs: Inputs, problems: list[Problem]) -> Iter
         match = replace(match, lost_regions=tuple(inputs.lost_regions))
         primary = next(iter(match.roles.values()))
         problems += match.set_aside.values()
-        waiting = [a for a in waiting if a is not primary and a.id not in match.set_aside]
+        done = {primary.id, *match.set_aside, *match.also}
+        waiting = [a for a in waiting if a.id not in done]
         yield lens, match, lens.recipe(match, _options_for(lens, options))
 
 

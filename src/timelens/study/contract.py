@@ -54,6 +54,8 @@ class Match:
     lost_regions
         Region sets that the study names and that could not be read: what they would have held is not to be replaced by
         a rule.
+    also
+        Ids of acquisitions that are measured together with the first one of ``roles`` (further bed positions).
     """
 
     score: float
@@ -61,6 +63,7 @@ class Match:
     missing: tuple[Problem, ...] = ()
     set_aside: Mapping[str, Problem] = field(default_factory=dict)
     lost_regions: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

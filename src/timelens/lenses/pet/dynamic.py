@@ -32,7 +32,7 @@ from timelens.study.identity import KnownAgent, identify
 from timelens.study.image import Image
 from timelens.study.region import Region
 
-__all__ = ["analyse"]
+__all__ = ["Scan", "activity_of", "analyse", "described", "finish_curves", "found_input", "region_masks"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -45,7 +45,7 @@ _NO_TISSUE = ("exclude", "body", "unknown", "reference")
 
 
 @dataclass(eq=False)
-class _Scan:
+class Scan:
     """What the steps share."""
 
     pet: Acquisition
@@ -56,6 +56,17 @@ class _Scan:
     masks: dict[str, Mask]
     roles: dict[str, str]
     result: Result = field(default_factory=Result)
+
+    def context(self, role: str) -> dict[str, str]:
+        """What a row of a region with that role says of scan and agent; target and component are of lesions alone."""
+        lesion = role == "lesion"
+        return {
+            "acquisition": self.pet.id,
+            "modality": "pet",
+            "agent": self.agent.name,
+            "target": self.agent.target if lesion else "",
+            "component": self.agent.component if lesion else "",
+        }
 
 
 def analyse(
@@ -80,10 +91,10 @@ def analyse(
     agent = identify(pet)
     frames = frames_of(pet)
     result = _late(pet, frames, inputs, regions, steps["late"], late_options, static)
-    image, problems = _activity(pet, agent)
+    image, problems = activity_of(pet, agent)
     result.problems += problems
-    masks, roles = _masks(image, [*result.regions.values(), *regions], result)
-    scan = _Scan(pet, agent, kinetics_of(agent.record), frames, image, masks, roles, result)
+    masks, roles = region_masks(image, [*result.regions.values(), *regions], result)
+    scan = Scan(pet, agent, kinetics_of(agent.record), frames, image, masks, roles, result)
     if not masks:
         result.problems.append(_warn("No region is given or was found: there are maps, and no curves", pet, "regions"))
     curves = region_curves(image, masks)
@@ -92,7 +103,7 @@ def analyse(
         frames, curves.whole, kind=steps["fit"]["weights"], half_life_s=agent.half_life_s or pet.half_life_s
     )
     blood = [a for role, a in inputs.items() if role.startswith("blood")]
-    found = _input(scan, curves, blood, weights, steps)
+    found = found_input(scan, curves, blood, weights, steps)
     if found is None:
         return result
     fits = _fits(scan, curves, found, weights, steps)
@@ -140,14 +151,18 @@ def _late(
     mean = time_window_mean(pet.image, first, last, frames.duration)
     roles = {role: a for role, a in inputs.items() if role == "ct"}
     result: Result = static.quantify({"pet": replace(pet, data=mean), **roles}, regions, options)
-    said = f"mean of {frames.start[first] / 60:g} to {frames.end[last] / 60:g} min"
+    return described(result, f"mean of {frames.start[first] / 60:g} to {frames.end[last] / 60:g} min")
+
+
+def described(result: Result, said: str) -> Result:
+    """The result with a remark in the method of every row."""
     result.measurements = [
         replace(row, method="; ".join(p for p in (row.method, said) if p)) for row in result.measurements
     ]
     return result
 
 
-def _activity(pet: Acquisition, agent: KnownAgent) -> tuple[Image, list[Problem]]:
+def activity_of(pet: Acquisition, agent: KnownAgent) -> tuple[Image, list[Problem]]:
     """The series in Bq/mL decay-corrected to the injection; as it is, with a warning, where that cannot be had."""
     try:
         return uptake(pet, "bqml_injection", nuclide_half_life_s=agent.half_life_s).image, []
@@ -157,7 +172,7 @@ def _activity(pet: Acquisition, agent: KnownAgent) -> tuple[Image, list[Problem]
         return pet.image, [replace(problem, message=message)]
 
 
-def _masks(image: Image, regions: Sequence[Region], result: Result) -> tuple[dict[str, Mask], dict[str, str]]:
+def region_masks(image: Image, regions: Sequence[Region], result: Result) -> tuple[dict[str, Mask], dict[str, str]]:
     """Every named region once: what the PET lens called lesions, and what was given beside them."""
     assert image.geometry is not None
     masks: dict[str, Mask] = {}
@@ -176,7 +191,9 @@ def _masks(image: Image, regions: Sequence[Region], result: Result) -> tuple[dic
     return masks, roles
 
 
-def _input(scan: _Scan, curves: Curves, blood: Sequence[Acquisition], weights: Floats, steps: Steps) -> Given | None:
+def found_input(
+    scan: Scan, curves: Curves, blood: Sequence[Acquisition], weights: Floats, steps: Steps
+) -> Given | None:
     """The input, or a problem that says what the series was measured without."""
     try:
         found, problems = find_input(
@@ -192,30 +209,28 @@ def _input(scan: _Scan, curves: Curves, blood: Sequence[Acquisition], weights: F
     return found
 
 
-def _fits(scan: _Scan, curves: Curves, found: Given, weights: Floats, steps: Steps) -> RegionFits:
-    names = [n for n in curves.names if scan.roles[n] not in _NO_TISSUE and n not in found.used_regions]
-    if not names:
+def _fits(scan: Scan, curves: Curves, found: Given, weights: Floats, steps: Steps) -> RegionFits:
+    chosen = finish_curves(scan, curves, found)
+    if not chosen.names:
         return RegionFits()
-    index = [curves.names.index(n) for n in names]
-    chosen = replace(
-        curves, names=tuple(names), mean=curves.mean[:, index], sd=curves.sd[:, index], voxels=curves.voxels[index]
-    )
     models = _models(steps["fit"]["models"], scan.known, found.agent_input, ("regions", "maps"))
     fits = fit_regions(
         chosen, scan.frames, found.agent_input, weights, models, choices=_choices(steps), t_star_s=_t_star(scan, steps)
     )
-    context = {
-        "acquisition": scan.pet.id, "modality": "pet", "agent": scan.agent.name, "target": scan.agent.target,
-        "component": scan.agent.component,
-    }  # fmt: skip
-    for row in fits.rows:
-        lesion = scan.roles[row.region] == "lesion"
-        own = context if lesion else {**context, "target": "", "component": ""}
-        scan.result.measurements.append(row.with_context(**own))
-    scan.result.measurements += [row.with_context(**{**context, "target": "", "component": ""}) for row in found.rows]
+    for row in (*fits.rows, *found.rows):
+        scan.result.measurements.append(row.with_context(**scan.context(scan.roles.get(row.region, ""))))
     scan.result.tables.update(fits.tables(curves.unit))
     scan.result.problems += [replace(p, file=p.file or scan.pet.where) for p in fits.problems]
     return fits
+
+
+def finish_curves(scan: Scan, curves: Curves, found: Given) -> Curves:
+    """The curves that get fits: not the input's own, and not outlines of no tissue."""
+    names = [n for n in curves.names if scan.roles[n] not in _NO_TISSUE and n not in found.used_regions]
+    index = [curves.names.index(n) for n in names]
+    return replace(
+        curves, names=tuple(names), mean=curves.mean[:, index], sd=curves.sd[:, index], voxels=curves.voxels[index]
+    )
 
 
 def _models(stated: Any, known: Kinetics | None, given: AgentInput, parts: Sequence[str]) -> Any:
@@ -247,14 +262,14 @@ def _choices(steps: Steps) -> Build:
     )
 
 
-def _t_star(scan: _Scan, steps: Steps) -> float | None:
+def _t_star(scan: Scan, steps: Steps) -> float | None:
     minutes = steps["fit"]["t_star_min"]
     if minutes is None and scan.known is not None:
         minutes = scan.known.t_star_min
     return None if minutes is None else 60.0 * minutes
 
 
-def _maps(scan: _Scan, curves: Curves, found: Given, weights: Floats, steps: Steps, fits: RegionFits) -> None:
+def _maps(scan: Scan, curves: Curves, found: Given, weights: Floats, steps: Steps, fits: RegionFits) -> None:
     models = steps["maps"]["models"]
     if models == "none":
         return
@@ -285,7 +300,7 @@ def _maps(scan: _Scan, curves: Curves, found: Given, weights: Floats, steps: Ste
             scan.result.maps[key] = image
 
 
-def _audit(scan: _Scan, found: Given, fits: RegionFits, steps: Steps) -> dict[str, Any]:
+def _audit(scan: Scan, found: Given, fits: RegionFits, steps: Steps) -> dict[str, Any]:
     """How the numbers came about, as plain data."""
     given = found.agent_input
     return {

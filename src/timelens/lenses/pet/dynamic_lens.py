@@ -13,6 +13,7 @@ from timelens.engines.kinetics.frames import Frames
 from timelens.errors import TimelensError, UsageError
 from timelens.lenses.pet.dynamic import analyse
 from timelens.lenses.pet.dynamic_curves import frames_of
+from timelens.lenses.pet.dynamic_multibed import analyse_beds, is_multibed
 from timelens.lenses.pet.dynamic_recipe import STEPS, kinetics_of, merged_steps
 from timelens.lenses.pet.lens import PetLens
 from timelens.study.acquisition import Acquisition
@@ -43,7 +44,7 @@ class DynamicPetLens:
         self._static = PetLens()
 
     def accepts(self, acquisitions: Sequence[Acquisition]) -> Match:
-        """The first dynamic PET series with every blood table of the session.
+        """The first dynamic PET series, or all beds of one scan, with every blood table of the session.
 
         The score is 2 for a series from about the injection on, above the PET lens; 0.5, only on demand, for one that
         starts later or has few frames.
@@ -53,12 +54,17 @@ class DynamicPetLens:
         if not scored:
             return Match(0.0)
         score, pet = scored[0]
+        blood = [a for a in acquisitions if isinstance(a.data, Table) and "time" in a.data.data.columns]
+        beds = [a for _, a in scored if a.agent == pet.agent]
+        if not is_multibed(beds):
+            beds = [pet]
+        elif blood:
+            score = 2.0
         found = self._static.accepts([pet, *(a for a in acquisitions if a.modality == "ct")])
         roles = dict(found.roles)
-        blood = [a for a in acquisitions if isinstance(a.data, Table) and "time" in a.data.data.columns]
-        for number, table in enumerate(blood, start=1):
-            roles["blood" if number == 1 else f"blood_{number}"] = table
-        return Match(score, roles, found.missing)
+        roles.update({f"pet_{number}": bed for number, bed in enumerate(beds[1:], start=2)})
+        roles.update({"blood" if k == 1 else f"blood_{k}": table for k, table in enumerate(blood, start=1)})
+        return Match(score, roles, found.missing, also=tuple(bed.id for bed in beds[1:]))
 
     def recipe(self, match: Match, options: Mapping[str, Any]) -> Recipe:
         """The agent's defaults with the user's options over them.
@@ -102,7 +108,7 @@ class DynamicPetLens:
         Parameters
         ----------
         inputs
-            ``pet``; ``blood``, ``blood_2`` ... tables; ``ct``.
+            ``pet``, and ``pet_2`` ... for further bed positions; ``blood``, ``blood_2`` ... tables; ``ct``.
         regions
             Lesions, organs, blood pool; each gets a curve and its fits.
         options
@@ -110,6 +116,9 @@ class DynamicPetLens:
         """
         own = merged_steps({k: v for k, v in options.items() if k in STEPS})
         late = {k: v for k, v in options.items() if k in _OF_PET}
+        beds = [a for role, a in inputs.items() if role == "pet" or role.startswith("pet_")]
+        if len(beds) > 1:
+            return analyse_beds(beds, inputs, regions, own, late, self._static)
         return analyse(inputs, regions, own, late, self._static)
 
 
