@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import timelens
-from timelens import cli_knowledge
+from timelens import cli_kinetics, cli_knowledge
 from timelens.errors import TimelensError, UsageError
 
 app = typer.Typer(
@@ -158,8 +158,8 @@ def demo(
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     as_json: Json = False,
 ) -> None:
-    """Simulate a small PET/CT study, measure it, and hold every number against the truth."""
-    from timelens.run import show
+    """Simulate a small trial as DICOM PET/CT, measure it, and hold every number against the truth."""
+    from timelens.run import show, show_demo
     from timelens.run.demo import run_demo
 
     with show.progress() as progress:
@@ -167,18 +167,18 @@ def demo(
     from timelens.report import build
 
     page = build(made.results)
-    show.truth(made.shown, made.run, page, made.table, as_json=as_json)
+    show_demo.demo(made, page, as_json=as_json)
 
 
 @app.command()
 def simulate(
-    spec: Annotated[Path, typer.Argument(help="A cohort in YAML: arms, visits, lesions, protocol.")],
+    spec: Annotated[Path, typer.Argument(help="A cohort in YAML: arms, visits, tumours, agents, protocols.")],
     out: Out,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Write a simulated cohort as DICOM or PET-BIDS, with its truth beside it."""
-    from timelens.run.simulate import simulate_cohort
+    from timelens.run.simulation.cohort import simulate_cohort
 
     made = simulate_cohort(spec, out, jobs=jobs)
     facts = {"out": str(made.folder), "scans": made.scans, "truth": str(made.folder / "truth" / "truth.csv")}
@@ -187,23 +187,27 @@ def simulate(
 
 @app.command()
 def validate(
-    lens: Annotated[str, typer.Option(help="Lens to judge.")] = "pet",
+    lens: Annotated[str, typer.Option(help="Lens to judge: pet, pet-dynamic ...")] = "pet",
     seeds: Annotated[int, typer.Option(min=2, help="Repetitions.")] = 20,
     protocol: Annotated[Path | None, typer.Option(help="Protocol in YAML; the lens's default if not given.")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for validation.csv and .png.")] = None,
+    cases: Annotated[str, typer.Option(help="Some of the lens's cases, with commas between; all if none.")] = "",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for table, JSON and figures.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     as_json: Json = False,
 ) -> None:
     """Bias, spread, coverage and detection limit of a lens on a protocol, from simulated scans."""
     from timelens.run import show
-    from timelens.run.validate import read_protocol, write_validation
-    from timelens.run.validate import validate as run_validation
+    from timelens.run.validation import read_protocol, write_validation
+    from timelens.run.validation import validate as run_validation
 
-    found = run_validation(lens, protocol=read_protocol(protocol) if protocol else None, seeds=seeds, jobs=jobs)
+    stated = read_protocol(protocol) if protocol else None
+    wanted = [name.strip() for name in cases.split(",") if name.strip()]
+    found = run_validation(lens, protocol=stated, seeds=seeds, cases=wanted, jobs=jobs)
     files = write_validation(found, out) if out else ()
     show.validation(found.rows, files, as_json=as_json)
 
 
+cli_kinetics.register(app)
 cli_knowledge.register(app)
 
 

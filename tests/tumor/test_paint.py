@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from timelens.errors import GeometryError, UsageError
+from timelens.errors import GeometryError
 from timelens.study.geometry import Geometry
 from timelens.tumor.digital_patient import DigitalPatient, Shape, lesion, standard_organs
 from timelens.tumor.expected import overlap_share
-from timelens.tumor.paint import AIR_HU, ct_image, grid_over, label_region, suv_image, voxel_shares
+from timelens.tumor.paint import AIR_HU, grid_around, grid_over, hounsfield, label_region, suv_image, voxel_shares
+from timelens.tumor.scene import Scene, TumourField
 
 GRID = grid_over((96, 96, 96), (4, 4, 4), origin=(-48, -48, -48), frame="f")
 
@@ -87,18 +88,24 @@ def test_body_holds_less_activity_than_was_injected():
     assert 0.5 < held < 0.9  # the rest is in arms, legs and urine
 
 
-def test_ct_numbers():
+def test_attenuation_of_organs_and_field_tumours():
     patient = DigitalPatient(standard_organs())
     grid = grid_over((832, 402, 402), (8, 6, 6), origin=(-201, -201, -12), frame="f")
-    ct = ct_image(patient, grid)
-    assert ct.unit == "[hnsf'U]"
-    assert ct.numpy()[0, 0, 0] == AIR_HU
-    at = {
-        n: tuple(np.rint(grid.to_index(patient.organ(n).centre)).astype(int)) for n in ("liver", "lung right", "brain")
-    }
-    assert [int(ct.numpy()[i]) for i in at.values()] == [55, -800, 35]
-    with pytest.raises(UsageError, match="source of randomness"):
-        ct_image(patient, grid, noise_hu=10)
+    share = np.ones((6, 6, 6), np.float32)
+    field = TumourField("mass", share, np.zeros(1), share[None], (8.0, 6.0, 6.0), patient.organ("stomach").centre, 70.0)
+    hu = hounsfield(Scene(patient, fields=(field,)), grid)
+    assert hu[0, 0, 0] == AIR_HU
+    names = ("liver", "lung right", "brain", "stomach")
+    at = {n: tuple(np.rint(grid.to_index(patient.organ(n).centre)).astype(int)) for n in names}
+    assert [float(hu[i]) for i in at.values()] == pytest.approx([55, -800, 35, 70])
+
+
+def test_a_grid_around_a_scene_holds_all_of_it_and_air():
+    grid = grid_around(Scene(DigitalPatient(standard_organs())), (8, 6, 6))
+    hu = hounsfield(Scene(DigitalPatient(standard_organs())), grid)
+    faces = (hu[0], hu[-1], hu[:, 0], hu[:, -1], hu[:, :, 0], hu[:, :, -1])
+    assert all((face == AIR_HU).all() for face in faces)
+    assert hu.max() > 200
 
 
 def test_labels_take_voxels_that_are_half_inside():

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import timelens
@@ -26,7 +27,7 @@ from timelens.study.provenance import SourceFile
 from timelens.study.region import Region
 from timelens.study.table import Table
 
-__all__ = ["Dataset", "inherited", "read", "read_scan", "write", "write_derivative"]
+__all__ = ["Dataset", "describe", "inherited", "read", "read_scan", "write", "write_derivative"]
 
 _FOLDERS = ("pet", "ct", "nm")
 _VERSION = "1.10.0"
@@ -272,7 +273,8 @@ def _folder(root: Path, subject: str, session: str, kind: str) -> tuple[Path, st
     return root.joinpath(*parts, kind), "_".join(parts)
 
 
-def _describe(root: Path, name: str, derivative: bool) -> None:
+def describe(root: Path, name: str, *, derivative: bool = False) -> None:
+    """``dataset_description.json`` of a dataset, or of a derivative, where it is not there."""
     path = root / "dataset_description.json"
     if path.exists():
         return
@@ -283,7 +285,13 @@ def _describe(root: Path, name: str, derivative: bool) -> None:
     atomic.write_file(json.dumps(said, indent=2) + "\n", path)
 
 
-def write(acquisition: Acquisition, root: str | Path, *, name: str = "timelens") -> Path:
+def write(
+    acquisition: Acquisition,
+    root: str | Path,
+    *,
+    name: str = "timelens",
+    entities: Mapping[str, str] = MappingProxyType({}),
+) -> Path:
     """Write a scan or blood table into a PET-BIDS dataset, which is made if it is not there; returns the path.
 
     Parameters
@@ -294,17 +302,20 @@ def write(acquisition: Acquisition, root: str | Path, *, name: str = "timelens")
         The dataset.
     name
         Name of the dataset where it is made.
+    entities
+        Further entities of the name, in their order (``{"trc": "FDG", "run": "1"}``).
 
     Raises
     ------
     UsageError
-        If subject or session are no BIDS names, or the modality has no place.
+        If subject, session or an entity are no BIDS names, or the modality has no place.
     """
     kind = "pet" if acquisition.modality == "blood" else acquisition.modality
     if kind not in _FOLDERS:
         raise UsageError("No place in PET-BIDS", field="modality", found=acquisition.modality, expected=_FOLDERS)
     folder, stem = _folder(Path(root), acquisition.subject, acquisition.session, kind)
-    _describe(Path(root), name, derivative=False)
+    stem = "_".join([stem, *(_entity(label, key, key) for key, label in entities.items())])
+    describe(Path(root), name)
     if isinstance(acquisition.data, Table):
         recording = str(acquisition.extra.get("recording", "manual"))
         return blood.write(acquisition, folder / f"{stem}_{_entity(recording, 'recording', 'recording')}_blood.tsv")
@@ -346,7 +357,7 @@ def write_derivative(
     for label in (modality, suffix or "x"):
         _entity(label, "", "modality")
     folder, stem = _folder(Path(root), subject, session, modality)
-    _describe(Path(root), "timelens results", derivative=True)
+    describe(Path(root), "timelens results", derivative=True)
     ending = suffix or ("dseg" if isinstance(data, Region) else modality)
     path = folder / f"{stem}_{_entity(desc, 'desc', 'desc')}_{ending}.nii.gz"
     if isinstance(data, Region):

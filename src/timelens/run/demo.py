@@ -1,4 +1,4 @@
-"""The demonstration: digital patients written as DICOM, measured like any other study, and held against their truth."""
+"""The demonstration: a simulated trial written as DICOM, measured like any other study, and held against its truth."""
 
 from __future__ import annotations
 
@@ -18,30 +18,48 @@ from timelens.engines.regions.labels import find_regions
 from timelens.errors import UsageError
 from timelens.formats import nifti
 from timelens.run.api import Progress, StudyRun, run_study
-from timelens.run.demo_study import write_demo_study
+from timelens.run.demo_spec import AGENTS, demo_spec
+from timelens.run.simulation.cohort import TRUE_OUTLINE, simulate_cohort
+from timelens.run.simulation.fields import agent_key, write_rows
 from timelens.study.measurement import Measurement
 
-__all__ = ["COLUMNS", "Demo", "compare", "run_demo", "write_demo_study"]
+__all__ = ["COLUMNS", "Change", "Demo", "changes", "compare", "run_demo"]
 
-#: Columns of ``truth_table.csv``: the stable ones, then the value of the object itself and the name of the lesion.
+#: Columns of ``truth_table.csv``: the stable ones, then the value of the object itself, the name of the lesion, the
+#: agent, and the outline within which the truth holds.
 COLUMNS = (
     "quantity", "unit", "truth", "measured", "uncertainty", "error_percent", "subject", "session", "region", "lens",
-    "truth_object", "lesion",
+    "truth_object", "lesion", "agent", "outline",
 )  # fmt: skip
 
 #: A measured lesion is the true one whose centre lies within this distance of its centroid.
 _REACH_MM = 12.0
-#: What is shown of the table: subject, session, lesion or region, quantities.
-_SHOWN = (
-    ("sub-001", "ses-01", "neck node", ("suv_max", "suv_mean", "suv_peak", "mtv", "tlg")),
-    ("sub-001", "ses-01", "liver", ("suv_mean",)),
-    ("sub-001", "ses-01", "all lesions", ("dmax", "tmtv")),
-    ("sub-001", "ses-02", "all lesions", ("tmtv",)),
-    ("sub-002", "ses-01", "all lesions", ("tmtv",)),
-    ("sub-002", "ses-02", "all lesions", ("tmtv",)),
-    ("sub-003", "ses-01", "all lesions", ("tmtv",)),
-    ("sub-003", "ses-02", "all lesions", ("lesion_count", "tmtv")),
-)
+#: Method of what was measured within given outlines.
+_DRAWN = "given"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a tumour did between the first and the last visit: value at first, value at last.
+
+    Attributes
+    ----------
+    subject, arm, tumour
+        Whose.
+    cells
+        True CD8 T cells per mm3, mean over the tumour.
+    volume
+        True volume, mL.
+    uptake
+        Measured SUVmean by administration, g/mL; NaN where it was not measured.
+    """
+
+    subject: str
+    arm: str
+    tumour: str
+    cells: tuple[float, float]
+    volume: tuple[float, float]
+    uptake: Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,8 @@ class Demo:
         The whole table, with the keys :data:`COLUMNS`; NaN where something was not measured.
     shown
         Some of its rows, for a first look.
+    changes
+        What each tumour did between the visits.
     run
         What the runner gave.
     """
@@ -65,6 +85,7 @@ class Demo:
     table: Path
     rows: list[dict[str, Any]]
     shown: list[dict[str, Any]]
+    changes: list[Change]
     run: StudyRun
 
 
@@ -77,7 +98,7 @@ def run_demo(
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Demo:
-    """Write a study of digital patients, run it, and hold the results against the truth.
+    """Simulate a trial, run it, and hold the results against the truth.
 
     Parameters
     ----------
@@ -86,7 +107,7 @@ def run_demo(
     lenses
         Lenses to show; only ``pet`` is simulated so far.
     seed, full
-        As for :func:`timelens.run.demo_study.write_demo_study`.
+        As for :func:`timelens.run.demo_spec.demo_spec`.
     jobs, progress
         As for :func:`timelens.run.api.run_study`.
 
@@ -111,14 +132,14 @@ def run_demo(
                 mend="choose another folder with -o",
             )
         shutil.rmtree(study)
-    truth = write_demo_study(study, seed=seed, full=full)
+    truth = simulate_cohort(demo_spec(seed=seed, full=full), study, jobs=jobs).truth
     run = run_study(study, results, jobs=jobs, progress=progress)
     rows = compare(truth, run.measurements, results)
-    with open(table, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: "" if v != v else v for k, v in row.items()} for row in rows)
-    return Demo(study, results, table, rows, _selection(rows), run)
+    write_rows(table, rows, COLUMNS)
+    shown = [
+        r for r in rows if r["quantity"] == "suv_mean" or (r["quantity"] == "mtv" and r["outline"] != TRUE_OUTLINE)
+    ]
+    return Demo(study, results, table, rows, shown, changes(study, rows), run)
 
 
 def compare(
@@ -129,24 +150,31 @@ def compare(
     Parameters
     ----------
     truth
-        Rows as :func:`timelens.run.demo_study.write_demo_study` gives them.
+        Rows as :func:`timelens.run.simulation.cohort.simulate_cohort` gives them. Where a lesion was measured within a
+        given outline, the truth within the true outline counts, elsewhere that of the stated threshold. A subject of
+        whom nothing was measured has no row.
     measurements, results
-        Rows and folder of the run; lesions are recognised by the place of their labels.
+        Rows and folder of the run; lesions are recognised by name, else by the place of their labels.
     """
-    measured: dict[tuple[str, str, str, str], Measurement] = {}
+    measured: dict[tuple[str, ...], Measurement] = {}
     for m in measurements:
-        measured.setdefault((m.subject, m.session, m.region, m.quantity), m)
-    places: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
+        measured.setdefault((m.subject, m.session, agent_key(m.agent), m.region, m.quantity), m)
+    scans = {(m.subject, m.session, agent_key(m.agent)): m.acquisition for m in measured.values()}
+    places: dict[str, dict[str, NDArray[np.float64]]] = {}
     rows = []
     for row in truth:
-        subject, session, region = row["subject"], row["session"], row["region"]
-        lesion = row["x_mm"] != ""
-        if lesion:
-            if (subject, session) not in places:
-                places[subject, session] = _centroids(results / subject, session)
-            centre = np.array([row["x_mm"], row["y_mm"], row["z_mm"]], float)
-            region = _nearest(centre, places[subject, session])
-        found = measured.get((subject, session, region, row["quantity"]))
+        scan = (row["subject"], row["session"], row["agent"])
+        if scan not in scans:
+            continue
+        acquisition, region = scans[scan], row["region"]
+        if (*scan, region, "mtv") not in measured:
+            if acquisition not in places:
+                places[acquisition] = _centroids(results / row["subject"], row["session"], acquisition)
+            region = _nearest(np.array([row["x_mm"], row["y_mm"], row["z_mm"]], float), places[acquisition])
+        drawn = (volume := measured.get((*scan, region, "mtv"))) is not None and volume.method == _DRAWN
+        if drawn != (row["outline"] == TRUE_OUTLINE):
+            continue
+        found = measured.get((*scan, region, row["quantity"]))
         value = math.nan if found is None else found.value
         rows.append(
             {
@@ -156,30 +184,71 @@ def compare(
                 "measured": value,
                 "uncertainty": math.nan if found is None else found.uncertainty,
                 "error_percent": 100 * (value - row["truth"]) / row["truth"] if row["truth"] else math.nan,
-                "subject": subject,
-                "session": session,
+                "subject": row["subject"],
+                "session": row["session"],
                 "region": region,
                 "lens": "pet" if found is None else found.modality or "pet",
                 "truth_object": row["truth_object"],
-                "lesion": row["region"] if lesion else "",
+                "lesion": row["region"],
+                "agent": row["agent"],
+                "outline": row["outline"],
             }
         )
     return rows
 
 
-def _centroids(subject: Path, session: str) -> dict[str, NDArray[np.float64]]:
-    """Centroids (X, Y, Z) in mm of a session's lesions by their identity over time."""
+def changes(study: Path, rows: Iterable[Mapping[str, Any]]) -> list[Change]:
+    """What each tumour of a simulated study did between its first and last visit, where there were two.
+
+    Parameters
+    ----------
+    study
+        With ``participants.tsv`` and ``truth/tumours.csv``.
+    rows
+        From :func:`compare`.
+    """
+    arms = {r["participant_id"]: r["arm"] for r in _table(study / "participants.tsv", "\t")}
+    true: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
+    for r in _table(study / "truth" / "tumours.csv", ","):
+        key = {"volume": "volume", "cell_density": r["component"]}.get(r["quantity"], "")
+        true.setdefault((r["subject"], r["tumour"]), {}).setdefault(r["session"], {})[key] = float(r["value"])
+    means = {
+        (r["subject"], r["session"], r["lesion"], r["agent"]): float(r["measured"])
+        for r in rows
+        if r["quantity"] == "suv_mean"
+    }
+    result = []
+    for (subject, tumour), visits in true.items():
+        if len(visits) < 2:
+            continue
+        ends = (min(visits), max(visits))
+
+        def pair(key: str, visits: Mapping[str, Any] = visits, ends: tuple[str, str] = ends) -> tuple[float, float]:
+            return visits[ends[0]][key], visits[ends[1]][key]
+
+        uptake = {}
+        for name, agent in AGENTS.items():
+            first, last = (means.get((subject, session, tumour, agent), math.nan) for session in ends)
+            uptake[name] = (first, last)
+        result.append(Change(subject, arms[subject], tumour, pair("cd8-t-cell"), pair("volume"), uptake))
+    return result
+
+
+def _table(path: Path, separator: str) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter=separator))
+
+
+def _centroids(subject: Path, session: str, acquisition: str) -> dict[str, NDArray[np.float64]]:
+    """Centroids (X, Y, Z) in mm of the lesions of a scan by their identity over time."""
     record_file, lesions = subject / session / "session.json", subject / "lesions.csv"
     if not (record_file.is_file() and lesions.is_file()):
         return {}
     record = json.loads(record_file.read_text(encoding="utf-8"))
-    with open(lesions, encoding="utf-8", newline="") as stream:
-        identity = {int(r["number"]): r["identity"] for r in csv.DictReader(stream) if r["session"] == session}
+    identity = {int(r["number"]): r["identity"] for r in _table(lesions, ",") if r["acquisition"] == acquisition}
     found: dict[str, NDArray[np.float64]] = {}
-    for output in record["outputs"]:
-        if not output.endswith("_desc-lesions_dseg.nii.gz"):
-            continue
-        image = nifti.read(subject / session / output, unit="1").image
+    for file in {r["file"] for r in record["regions"] if r["acquisition"] == acquisition}:
+        image = nifti.read(subject / session / file, unit="1").image
         assert image.geometry is not None
         labels = image.numpy()
         for number in find_regions(labels).labels:
@@ -193,9 +262,3 @@ def _nearest(centre: NDArray[np.float64], places: Mapping[str, NDArray[np.float6
     distance = {name: float(np.linalg.norm(place - centre)) for name, place in places.items()}
     best = min(distance, key=lambda name: distance[name], default="")
     return best if best and distance[best] <= _REACH_MM else ""
-
-
-def _selection(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    by_key = {(r["subject"], r["session"], r["lesion"] or r["region"], r["quantity"]): r for r in rows}
-    keys = [(subject, session, name, q) for subject, session, name, quantities in _SHOWN for q in quantities]
-    return [by_key[key] for key in keys if key in by_key]

@@ -22,7 +22,7 @@ from timelens.run.inventory import Inventory
 from timelens.run.session import Outcome, SessionTask, planned_recipes
 from timelens.study.measurement import Measurement
 
-__all__ = ["error", "inventory", "number", "plan", "progress", "result", "rows", "truth", "validation"]
+__all__ = ["error", "inventory", "number", "plan", "progress", "result", "rows", "validation", "write_json"]
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -39,7 +39,8 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.0f}" if "e" in text else text
 
 
-def _json(value: Any) -> None:
+def write_json(value: Any) -> None:
+    """A value as JSON on stdout."""
     sys.stdout.write(json.dumps(plain(value), indent=1, ensure_ascii=False) + "\n")
 
 
@@ -100,7 +101,7 @@ def _interrupted() -> None:
 def inventory(found: Inventory, path: Path, *, as_json: bool) -> None:
     """What a folder holds, and what is missing."""
     if as_json:
-        _json(
+        write_json(
             {
                 "study": found.name,
                 "inventory": path,
@@ -139,7 +140,7 @@ def plan(tasks: Sequence[SessionTask], *, as_json: bool) -> bool:
     plans = [planned_recipes(task) for task in tasks]
     complete = not any(p["severity"] == "error" for one in plans for p in one["problems"])
     if as_json:
-        _json(plans)
+        write_json(plans)
         return complete
     for one in plans:
         _out.print(Text(one["name"], style="bold"))
@@ -160,7 +161,7 @@ def plan(tasks: Sequence[SessionTask], *, as_json: bool) -> bool:
 def rows(measurements: Sequence[Measurement], problems: Sequence[Problem], *, as_json: bool) -> None:
     """All rows of one image."""
     if as_json:
-        _json([m.as_dict() for m in measurements])
+        write_json([m.as_dict() for m in measurements])
     else:
         table = Table()
         for column, side in (("region", "left"), ("quantity", "left"), ("value", "right"), ("unit", "left"),
@@ -177,7 +178,7 @@ def rows(measurements: Sequence[Measurement], problems: Sequence[Problem], *, as
 def result(study: StudyRun, page: Path, *, as_json: bool) -> None:
     """What a run gave: burden per session, problems by name, and where everything is."""
     if as_json:
-        _json(
+        write_json(
             {
                 "out": study.out,
                 "report": page,
@@ -236,21 +237,24 @@ def _burden(measurements: Sequence[Measurement]) -> Table:
 def validation(found: Sequence[Mapping[str, Any]], files: Sequence[Path], *, as_json: bool) -> None:
     """Bias, spread, coverage and detection limit, one quantity and lesion a line."""
     if as_json:
-        _json(list(found))
+        write_json(list(found))
         return
     table = Table(title="Validation", title_justify="left", title_style="bold")
-    for column, side in (("quantity", "left"), ("sphere", "right"), ("truth", "right"), ("unit", "left"),
+    for column, side in (("quantity", "left"), ("lesion", "left"), ("truth", "right"), ("unit", "left"),
                          ("bias", "right"), ("spread", "right"), ("cover", "right"), ("bias of\nobject", "right"),
                          ("limit", "right"), ("n", "right")):  # fmt: skip
         table.add_column(column, justify=side)  # type: ignore[arg-type]
-    before = ""
+    before, case = "", ""
     for row in found:
         known = quantities.find(row["quantity"])
-        if before and row["quantity"] != before:
+        if before and (row["quantity"], row["case"]) != (before, case):
             table.add_section()
+        if row["case"] != case:
+            table.add_row(f"[bold]{row['case']}")
+            before, case = "", row["case"]
         table.add_row(
             (known.symbol if known else row["quantity"]) if row["quantity"] != before else "",
-            f"{row['diameter_mm']:g} mm", number(row["truth"], 3), row["unit"], _percent(row["bias_percent"]),
+            row["region"], number(row["truth"], 3), row["unit"], _percent(row["bias_percent"]),
             _percent(row["spread_percent"], sign=""),
             _percent(None if row["coverage_95"] is None else 100 * row["coverage_95"], sign=""),
             _percent(row["bias_object_percent"]), number(row["detection_limit"], 2), str(row["n"]),
@@ -263,33 +267,3 @@ def validation(found: Sequence[Mapping[str, Any]], files: Sequence[Path], *, as_
 
 def _percent(value: float | None, *, sign: str = "+") -> str:
     return "–" if value is None else f"{value:{sign}.1f} %"
-
-
-def truth(found: Sequence[Mapping[str, Any]], study: StudyRun, page: Path, path: Path, *, as_json: bool) -> None:
-    """The demo's last word: truth, measured, error, unit."""
-    if as_json:
-        _json({"truth_table": path, "report": page, "rows": list(found), "problems": study.problems})
-        return
-    table = Table(title="Truth and measurement", title_justify="left", title_style="bold")
-    for column, side in (("scan", "left"), ("region", "left"), ("quantity", "left"),
-                         ("truth", "right"), ("measured", "right"), ("error", "right"), ("unit", "left")):  # fmt: skip
-        table.add_column(column, justify=side)  # type: ignore[arg-type]
-    for row in found:
-        name = quantities.find(row["quantity"])
-        off = row["error_percent"]
-        symbol = name.symbol if name else row["quantity"]
-        table.add_row(
-            f"{row['subject']} {row['session']}", row["lesion"] or row["region"], symbol,
-            number(row["truth"]), number(row["measured"]),
-            "–" if off is None or off != off else f"{off:+.1f} %",
-            row["unit"],
-        )  # fmt: skip
-    _out.print(table)
-    left_out = sorted({p["subject"] for p in study.problems if p["severity"] == "error"})
-    if left_out:
-        _out.print(
-            f"Left out: {', '.join(left_out)}, on purpose: its weight is missing, as problems.csv and the report say."
-        )
-    _out.print(f"All rows: {path}")
-    _out.print(f"Study:    {path.parent / 'study'}   (DICOM, with the truth beside it)")
-    _out.print(f"Report:   {page}")

@@ -11,18 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from timelens.errors import GeometryError, UsageError
+from timelens.errors import GeometryError
 from timelens.study.geometry import Geometry
 from timelens.study.image import Image
 from timelens.study.region import Region, Role
 from timelens.tumor.digital_patient import DigitalPatient, Point, Shape
 from timelens.tumor.scene import Scene
 
-__all__ = ["AIR_HU", "ct_image", "grid_over", "hounsfield", "label_region", "suv_image", "voxel_shares"]
+__all__ = ["AIR_HU", "extent", "grid_around", "grid_over", "hounsfield", "label_region", "suv_image", "voxel_shares"]
 
-#: Hounsfield number of what surrounds the body, and the lowest that scanners store.
+#: Hounsfield number of what surrounds the body.
 AIR_HU = -1000.0
-LEAST_HU = -1024.0
 
 Volume = NDArray[np.float32]
 
@@ -32,6 +31,20 @@ def grid_over(length_mm: Sequence[float], spacing: Sequence[float], *, origin: P
     shape = [max(1, round(n / s)) for n, s in zip(length_mm, spacing, strict=True)]
     first = np.array(origin) + np.array(spacing)[::-1] / 2
     return Geometry.from_spacing(shape, spacing, origin=first.tolist(), frame=frame)
+
+
+def grid_around(scene: Scene, spacing: Sequence[float], *, margin_mm: float = 24.0, frame: str = "scanner") -> Geometry:
+    """A grid over a whole scene with air around it; spacing is (z, y, x) in mm."""
+    low, high = extent(scene)
+    x, y, z = (float(v) for v in low - margin_mm)
+    length = (high - low + 2 * margin_mm)[::-1]
+    return grid_over(length.tolist(), spacing, origin=(x, y, z), frame=frame)
+
+
+def extent(scene: Scene) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lowest and highest corner (X, Y, Z) of all shapes, in mm."""
+    centres, reach = (np.array([getattr(s, name) for s in scene.shapes]) for name in ("centre", "semi_axes"))
+    return (centres - reach).min(axis=0), (centres + reach).max(axis=0)
 
 
 def voxel_shares(
@@ -105,18 +118,6 @@ def suv_image(patient: DigitalPatient, geometry: Geometry, *, samples: int = 4) 
     return Image(values, unit="g/mL", geometry=geometry, quantity="suv")
 
 
-def ct_image(
-    patient: DigitalPatient, geometry: Geometry, *, noise_hu: float = 0.0, rng: np.random.Generator | None = None
-) -> Image:
-    """Attenuation as voxel means, in Hounsfield units (int16), with white noise if asked for."""
-    values = np.full(geometry.shape, AIR_HU, np.float32)
-    _paint([(s, s.hu) for s in patient.organs + patient.lesions], values, geometry, 2)
-    if noise_hu > 0:
-        values += np.float32(noise_hu) * _generator(rng).standard_normal(values.shape, dtype=np.float32)
-    stored = np.rint(np.maximum(values, LEAST_HU)).astype(np.int16)
-    return Image(stored, unit="[hnsf'U]", geometry=geometry, quantity="hounsfield")
-
-
 def hounsfield(scene: Scene, geometry: Geometry) -> Volume:
     """Attenuation of a scene, its field tumours included, as voxel means in Hounsfield units."""
     values = np.full(geometry.shape, AIR_HU, np.float32)
@@ -156,9 +157,3 @@ def label_region(
     return Region(
         name, "labels", numbered, labels=image, roles={n: role for n, role in given.items() if role is not None}
     )
-
-
-def _generator(rng: np.random.Generator | None) -> np.random.Generator:
-    if rng is None:
-        raise UsageError("Noise needs a source of randomness", field="rng", expected="numpy.random.Generator")
-    return rng

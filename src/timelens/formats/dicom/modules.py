@@ -45,7 +45,13 @@ def file_meta(dataset: Dataset) -> FileMetaDataset:
     return meta
 
 
-def patient_module(dataset: Dataset, acquisition: Acquisition, identity: Mapping[str, str], study: str = "") -> None:
+def patient_module(
+    dataset: Dataset,
+    acquisition: Acquisition,
+    identity: Mapping[str, str],
+    study: str = "",
+    study_time: datetime | None = None,
+) -> None:
     """Patient, patient study and general study attributes.
 
     Raises
@@ -71,7 +77,7 @@ def patient_module(dataset: Dataset, acquisition: Acquisition, identity: Mapping
         dataset.PatientAge = _age(acquisition.age_years)
     if acquisition.species is not None:
         dataset.PatientSpeciesDescription = acquisition.species
-    when = acquisition.series_time or acquisition.acquisition_time
+    when = study_time or acquisition.series_time or acquisition.acquisition_time
     dataset.StudyInstanceUID = uid("study", acquisition.subject, acquisition.session, study)
     dataset.StudyDate, dataset.StudyTime = da(when), tm(when)
 
@@ -93,13 +99,14 @@ def series_part(
     identity: Mapping[str, str],
     study: str,
     series_number: int,
+    study_time: datetime | None = None,
 ) -> Dataset:
     """Everything that the slices of a series have in common."""
     geometry = image.geometry
     assert geometry is not None
     dataset = Dataset()
     dataset.SOPClassUID = _CLASSES[modality]
-    patient_module(dataset, acquisition, identity, study)
+    patient_module(dataset, acquisition, identity, study, study_time)
     dataset.Modality = modality
     dataset.ImageType = ["ORIGINAL", "PRIMARY"] if modality == "PT" else ["ORIGINAL", "PRIMARY", "AXIAL"]
     dataset.SeriesInstanceUID = series_uid

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +40,7 @@ def write_series(
     dtype: Literal["int16", "uint16"] = "int16",
     series_number: int = 1,
     study: str = "",
+    study_time: datetime | None = None,
 ) -> list[Path]:
     """Write an image acquisition as a DICOM series.
 
@@ -57,6 +59,8 @@ def write_series(
         Series Number.
     study
         Further text from which the study UID is made; acquisitions of one subject, session and study share a study.
+    study_time
+        When the study began, where the series is not its first; by default when the series did.
 
     Returns
     -------
@@ -78,7 +82,7 @@ def write_series(
     image, term = _in_dicom_unit(image, modality)
     values = _values(image, acquisition)
     series_uid = uid("series", acquisition.subject, acquisition.session, acquisition.id, _digest(values, image))
-    base = series_part(acquisition, image, modality, term, series_uid, identity or {}, study, series_number)
+    base = series_part(acquisition, image, modality, term, series_uid, identity or {}, study, series_number, study_time)
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     files = []

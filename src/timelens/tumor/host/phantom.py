@@ -58,7 +58,7 @@ class Phantom:
 
     @property
     def patient(self) -> DigitalPatient:
-        """The body as the painters take it (:func:`timelens.tumor.paint.suv_image`, ``ct_image``)."""
+        """The body as the painters take it (:func:`timelens.tumor.paint.suv_image`)."""
         human = self.host.species == "human"
         return DigitalPatient(
             tuple(part.shape for part in self.parts),
