@@ -28,8 +28,9 @@ from timelens.study.measurement import Measurement
 
 __all__ = ["partial_volume_rows"]
 
-#: Voxels around a lesion within this distance, and not in any lesion, are its background.
-_SHELL_MM = (3.0, 10.0)
+#: Voxels around a lesion and in no other one are its background: from one resolution on, where little of the lesion
+#: spills to, over this width.
+_SHELL_MM = 7.0
 #: Error of a median over that of a mean, for normal noise.
 _OF_MEDIAN = math.sqrt(math.pi / 2)
 #: Step in mm by which the slope of a recovery over the width is had.
@@ -74,7 +75,7 @@ def partial_volume_rows(
             continue
         mask, mean = found.mask(k), float(means[k])
         recovery = mask_recovery(mask, spacing, fwhm, outline="smooth")
-        box, own, shell = _around(lesions.labels, found, k, spacing)
+        box, own, shell = _around(lesions.labels, found, k, spacing, float(np.max(fwhm)))
         given = options.get("background")
         background = given if given is not None else float(np.median(array[box][shell])) if shell.any() else math.nan
         corrected = float(correct_mean(mean, recovery, background))
@@ -89,7 +90,7 @@ def partial_volume_rows(
         here = noise.get(name)
         of_noise = 0.0
         if here is not None:
-            weights = own * (mean / (own.sum() * recovery))
+            weights = own * np.maximum(array[box], 0.0) / (own.sum() * recovery)
             if given is None:
                 weights = weights - shell * (_OF_MEDIAN * background * (1 - recovery) / (shell.sum() * recovery))
             of_noise = here.cov * weighted_standard_error(weights, spacing, here.fwhm_mm)
@@ -108,18 +109,18 @@ def _slope(mask: NDArray[Any], spacing: tuple[float, float, float], fwhm: Any) -
 
 
 def _around(
-    labels: NDArray[Any], found: Regions, k: int, spacing: Sequence[float]
+    labels: NDArray[Any], found: Regions, k: int, spacing: Sequence[float], start_mm: float
 ) -> tuple[Box, NDArray[np.bool_], NDArray[np.bool_]]:
     """A box around a lesion, the lesion in it, and a shell around the lesion that touches no other one."""
     edges = np.asarray(spacing)
-    margin = np.ceil(_SHELL_MM[1] / edges).astype(int) + 1
+    margin = np.ceil((start_mm + _SHELL_MM) / edges).astype(int) + 1
     lower = np.maximum(found.lower[k] - margin, 0)
     upper = np.minimum(found.upper[k] + margin, labels.shape)
     z, y, x = (slice(int(a), int(b)) for a, b in zip(lower, upper, strict=True))
     around = labels[z, y, x]
     own = around == found.labels[k]
     distance = distance_transform_edt(~own, sampling=edges)
-    return (z, y, x), own, (distance > _SHELL_MM[0]) & (distance <= _SHELL_MM[1]) & (around == 0)
+    return (z, y, x), own, (distance > start_mm) & (distance <= start_mm + _SHELL_MM) & (around == 0)
 
 
 def _said(noise: Noise | None, unsure: float) -> str:

@@ -105,7 +105,7 @@ def measure_suv(
         local = noise_at_lesions(suv, organs.liver, result.noise, found, lesions.names, ct)
     rows = rows + _ratios(array, organs, table, lesions, result.problems)
     if local:
-        boxes = {name: found.mask(k) for k, name in enumerate(lesions.names.values()) if found.counts[k]}
+        boxes = {name: _values_of(array, found, k) for k, name in enumerate(lesions.names.values()) if found.counts[k]}
         errors = _volume_errors(array, lesions, found, spacing, local, sul_factor)
         rows = uncertainty.with_noise(rows, boxes, spacing, local, errors)
     stated = options.get("partial_volume", {})
@@ -122,6 +122,12 @@ def measure_suv(
     ]
     result.rows = [*rows, *scaled]
     return result
+
+
+def _values_of(array: NDArray[Any], found: Regions, k: int) -> NDArray[np.float64]:
+    """SUV of a lesion in its bounding box, 0 outside and where it is negative."""
+    z, y, x = (slice(int(a), int(b)) for a, b in zip(found.lower[k], found.upper[k], strict=True))
+    return np.maximum(array[z, y, x], 0.0) * found.mask(k)
 
 
 def _volume_errors(

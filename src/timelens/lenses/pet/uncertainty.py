@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from timelens.engines.regions.labels import Regions
-from timelens.engines.regions.noise import correlation_length, mean_standard_error
+from timelens.engines.regions.noise import correlation_length, weighted_standard_error
 from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA
 from timelens.errors import DataError
 from timelens.study.measurement import Measurement
@@ -124,7 +124,7 @@ def volume_errors(
 
 def with_noise(
     rows: Sequence[Measurement],
-    boxes: dict[str, NDArray[Any]],
+    boxes: Mapping[str, NDArray[Any]],
     spacing: Sequence[float],
     noise: Mapping[str, Noise],
     volumes: dict[str, tuple[float, float]] | None = None,
@@ -136,7 +136,7 @@ def with_noise(
     rows
         Lesion rows.
     boxes
-        Mask of each region in its bounding box, by name.
+        SUV of each region in its bounding box, 0 outside, by name: noise grows with the signal voxel by voxel.
     noise
         At each region, by name.
     volumes
@@ -145,7 +145,9 @@ def with_noise(
     """
     known = volumes or {}
     relative = {
-        name: mean_standard_error(box, spacing, noise[name].cov, noise[name].fwhm_mm) for name, box in boxes.items()
+        name: noise[name].cov * weighted_standard_error(box / box.sum(), spacing, noise[name].fwhm_mm)
+        for name, box in boxes.items()
+        if box.sum() > 0
     }
     result = []
     for row in rows:
@@ -156,7 +158,7 @@ def with_noise(
             elif row.quantity == "mtv":
                 error, bias = known.get(row.region, (math.nan, 0.0))
             elif row.quantity == "tlg":
-                volume = known.get(row.region, (0.0, 0.0))[0] / (boxes[row.region].sum() * math.prod(spacing) / 1e3)
+                volume = known.get(row.region, (0.0, 0.0))[0] / ((row.n or 1) * math.prod(spacing) / 1e3)
                 error = abs(row.value) * math.hypot(relative[row.region], volume)
         if math.isfinite(error):
             row = replace(
