@@ -27,6 +27,8 @@ _SIZE, _ACROSS, _DOWN = 1.95, 2.95, 2.5
 _UPTAKE = "gray_r"
 #: From here on a colour bar counts in thousands.
 _LARGE = 1e4
+#: Percentile of the true uptake that the grey scale must hold.
+_UPTAKE_PART = 90.0
 _GROUND = "#e9ecef"
 _TRUE, _MEASURED = "#0b7285", region_colour(1)
 
@@ -134,14 +136,15 @@ def truth_figure(
         limits = _limits(shown.pixels)
         panel = draw(place, shown.pixels, shown.title, limits, shown.colours)
         _bar(figure, panel, shown.colours, limits, unit_text(shown.unit), shown.pixels)
-    limits = (0.0, max(_limits(p)[1] for p in both))
+    # The truth's hottest voxels, which no scanner resolves, must not make the rest pale.
+    limits = (0.0, max(_limits(p, _UPTAKE_PART if p is true_uptake else 100.0)[1] for p in both))
     for place, pixels in enumerate(both, start=first):
         title = f"{symbol} as the scanner showed it" if pixels is seen else f"{symbol}: the truth"
         panel = draw(place, pixels, title, limits, _UPTAKE)
         if measured is not None:
             panel.outline(*np.nonzero(measured), colour=_MEASURED)
         if pixels is seen:
-            _bar(figure, panel, _UPTAKE, limits, with_unit(symbol, unit), pixels)
+            _bar(figure, panel, _UPTAKE, limits, with_unit(symbol, unit), np.stack(both))
     entries = [("—", "true outline of the tumour", _TRUE)]
     found = ("—", "outline that was measured", _MEASURED) if measured is not None else ("", "not found here", MUTED)
     row, column = divmod(panels - 1, columns)
@@ -149,9 +152,9 @@ def truth_figure(
     return figure
 
 
-def _limits(pixels: Plane) -> tuple[float, float]:
+def _limits(pixels: Plane, part: float = 99.5) -> tuple[float, float]:
     finite = pixels[np.isfinite(pixels)]
-    return 0.0, nice_ceiling(float(np.percentile(finite, 99.5))) if finite.size else 1.0
+    return 0.0, nice_ceiling(float(np.percentile(finite, part))) if finite.size else 1.0
 
 
 def _bar(figure: Figure, panel: Panel, colours: str, limits: tuple[float, float], label: str, pixels: Plane) -> None:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from timelens.figures.text import unit_text
 from timelens.report.numbers import number_text, plus_minus
-from timelens.report.read import Row
+from timelens.report.read import Row, by_region
 from timelens.report.tables import Cell, Notes, swatch, symbol_html
 from timelens.run.kinetic_pictures import model_title
 
@@ -98,7 +98,7 @@ def parameter_table(rows: Sequence[Row], regions: Sequence[Mapping[str, Any]], c
     order = list(dict.fromkeys(row["region"] for row in chosen))
     for row in sorted(chosen, key=lambda row: order.index(row["region"])):  # the models of a region stand together
         grouped.setdefault((row["region"], row["method"]), []).append(row)
-    by_name = {str(r.get("name", "")): r for r in regions}
+    by_name = by_region(regions)
     notes = Notes()
     groups = [_group(region, method, own, by_name.get(region, {}), notes) for (region, method), own in grouped.items()]
     lines = [line for group in groups for line in group.lines]

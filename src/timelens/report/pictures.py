@@ -17,7 +17,7 @@ __all__ = ["Picture", "course_pictures", "session_pictures"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LARGEST = 32 << 20
-_ORDER = ("truth", "mip", "slices", "histogram", "fits", "graphical", "input", "tacs", "parameter")
+_ORDER = ("mip", "truth", "slices", "histogram", "fits", "graphical", "input", "tacs", "parameter")
 _MOST_WATERFALLS = 24
 # Pixels of the files per pixel of the screen: figures are written at 160 dots per inch and shown at 96.
 _SCALE = 160 / 96
@@ -64,18 +64,18 @@ def session_pictures(out: Path, session: SessionResults) -> tuple[list[Picture],
 
 
 def course_pictures(sessions: Sequence[SessionResults]) -> list[Picture]:
-    """TMTV and SUVpeak over time, and the change of each lesion; none where no subject has two sessions."""
-    rows = points(sessions)
-    if not rows:
+    """TMTV and SUVpeak over time of each agent, and the change of each lesion; none where no subject comes twice."""
+    found = []
+    for agent, rows in points(sessions).items():
+        subjects = len({p.subject for p in rows})
+        caption = (
+            "Total metabolic tumour volume (TMTV) and the largest SUVpeak of all lesions, per subject, over the "
+            "sessions; below in percent of the first session. Bars show the uncertainty where one is stated."
+        )
+        title = f"{agent}: course over time" if agent else "Course over time"
+        found.append(_drawn(title, caption, f"Course of {subjects} subjects", "trend", png_bytes(trend_figure(rows))))
+    if not found:
         return []
-    subjects = len({p.subject for p in rows})
-    caption = (
-        "Total metabolic tumour volume (TMTV) and the largest SUVpeak of all lesions, per subject, over the sessions; "
-        "below in percent of the first session. Bars show the uncertainty where one is stated."
-    )
-    found = [
-        _drawn("Course over time", caption, f"Course of {subjects} subjects", "trend", png_bytes(trend_figure(rows)))
-    ]
     for followed in followed_lesions(sessions)[:_MOST_WATERFALLS]:
         changes = followed.changes()
         if not changes:

@@ -18,7 +18,7 @@ from typing import Any
 from timelens.errors import FormatError, Problem, UsageError
 from timelens.knowledge import quantities
 
-__all__ = ["Results", "Row", "SessionResults", "read_results"]
+__all__ = ["Results", "Row", "SessionResults", "by_region", "read_results"]
 
 _NUMBERS = ("value", "uncertainty", "lower", "upper", "level", "time_s")
 _NEEDED = ("subject", "session", "region", "quantity", "value", "unit")
@@ -107,6 +107,8 @@ def read_results(out: Path) -> Results:
             )
     study = _json(out / "study.json")
     sessions = _sessions(out, study)
+    for session in sessions:
+        _identify(session)
     by_name = {(s.subject, s.session): s for s in sessions}
     left_out: dict[str, int] = {}
     for row in _rows(out / "measurements.csv"):
@@ -161,6 +163,35 @@ def _sessions(out: Path, study: Mapping[str, Any]) -> list[SessionResults]:
         session.order = count.get(session.subject, 0)
         count[session.subject] = session.order + 1
     return sorted(found, key=lambda s: (s.subject, s.order))
+
+
+def by_region(records: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Records of regions by what rows call them: the identity over time where a lesion has one, else its name."""
+    named = {str(r.get("name", "")): r for r in records}
+    return named | {str(r["identity"]): r for r in records if r.get("identity")}
+
+
+def _identify(session: SessionResults) -> None:
+    """Give the regions of a session the identities over time that the subject's ``lesions.csv`` holds."""
+    path = session.folder.parent / "lesions.csv"
+    if not path.is_file():
+        return
+    found = {}
+    with path.open(encoding="utf-8", newline="") as stream:
+        for line in csv.DictReader(stream):
+            text = {k: v for k, v in line.items() if isinstance(k, str) and isinstance(v, str)}
+            if text.get("session") == session.session:
+                found[_place(text)] = text.get("identity", "")
+    regions = [
+        {**r, "identity": found.get(_place({k: str(v) for k, v in r.items()})) or r.get("identity") or ""}
+        for r in session.listed("regions")
+    ]
+    session.record = {**session.record, "regions": regions}
+
+
+def _place(text: Mapping[str, str]) -> tuple[str, str, str, str]:
+    frame = text.get("frame", "")
+    return text.get("acquisition", ""), text.get("animal", ""), "" if frame == "0" else frame, text.get("name", "")
 
 
 def inside(out: Path, name: str) -> Path | None:

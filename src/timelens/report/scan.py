@@ -124,6 +124,9 @@ def _facts(session: SessionResults, scan: Scan, common: Mapping[str, str]) -> li
             facts.append((word, ", ".join(_name(find, part.strip()) for part in several)))
     if time := common.get("time_s"):
         facts.append(("Values at", _after(float(time))))
+    after = record.get("after_injection_s")
+    if isinstance(after, int | float) and not common.get("time_s"):
+        facts.append(("Scanned", _after(float(after)).replace("time zero", "injection")))
     if record.get("description"):
         facts.append(("Series", str(record["description"])))
     return facts

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from timelens.figures.trend import TrendPoint
-from timelens.report.read import Row, SessionResults
+from timelens.report.read import Row, SessionResults, by_region
 
 __all__ = ["WHOLE", "Followed", "Scan", "followed_lesions", "points", "scans"]
 
@@ -31,9 +31,11 @@ class Scan:
 
 
 def scans(session: SessionResults) -> list[Scan]:
-    """The measured acquisitions of a session, in the order of their rows."""
+    """The measured acquisitions of a session, in the order in which they were made, else in that of their rows."""
     found = []
-    for acquisition in dict.fromkeys(row["acquisition"] for row in session.rows):
+    when = {str(a.get("id")): str(a.get("acquired") or "") for a in session.listed("acquisitions")}
+    names = list(dict.fromkeys(row["acquisition"] for row in session.rows))
+    for acquisition in sorted(names, key=lambda name: when.get(name, "")):
         rows = [row for row in session.rows if row["acquisition"] == acquisition]
         totals = {row["region"] for row in rows if row["quantity"] == "tmtv"} or {_TOTAL}
         regions = [row for row in rows if row["region"] not in totals]
@@ -62,8 +64,8 @@ def _said(session: SessionResults, acquisition: str, rows: Sequence[Row]) -> tup
 
 
 def _is_lesion(session: SessionResults, row: Row) -> bool:
-    roles = {str(r.get("name")): str(r.get("role") or "lesion") for r in session.listed("regions")}
-    return roles.get(row["region"], "lesion") == "lesion"
+    record = by_region(session.listed("regions")).get(row["region"], {})
+    return str(record.get("role") or "lesion") == "lesion"
 
 
 def _largest(rows: Sequence[Row]) -> Row | None:
@@ -71,24 +73,35 @@ def _largest(rows: Sequence[Row]) -> Row | None:
     return max(finite, key=lambda r: r.value) if finite else None
 
 
-def points(sessions: Sequence[SessionResults]) -> list[TrendPoint]:
-    """TMTV and the largest SUVpeak of every session that has them; one course per subject and agent."""
-    first = [(s, scan) for s in sessions for scan in scans(s) if "tmtv" in scan.whole]
-    several = len({scan.agent for _, scan in first}) > 1
+def points(sessions: Sequence[SessionResults]) -> dict[str, list[TrendPoint]]:
+    """TMTV and the largest SUVpeak of every session that has them, by agent, where a subject comes twice.
+
+    The agent is empty where the study has one only.
+    """
+    measured = [(s, scan) for s in sessions for scan in scans(s) if "tmtv" in scan.whole]
+    names = list(dict.fromkeys(scan.agent for _, scan in measured))
+    found = {}
+    for name in names:
+        own = _points([(s, scan) for s, scan in measured if scan.agent == name])
+        if len({(p.subject, p.session) for p in own}) > len({p.subject for p in own}):
+            found[name if len(names) > 1 else ""] = own
+    return found
+
+
+def _points(measured: Sequence[tuple[SessionResults, Scan]]) -> list[TrendPoint]:
     found: dict[tuple[str, str, str], TrendPoint] = {}
-    for session, scan in first:
-        name = f"{session.subject} {scan.agent}".strip() if several else session.subject
-        for quantity, symbol in _COURSES:
+    for quantity, symbol in _COURSES:
+        for session, scan in measured:
             row = scan.whole.get(quantity)
-            if row is None or (name, session.session, quantity) in found:
+            key = (session.subject, session.session, quantity)
+            if row is None or key in found:
                 continue
             stated = row["uncertainty_kind"] not in ("", "none")
-            found[name, session.session, quantity] = TrendPoint(
-                name, session.session, session.when, quantity, symbol, row["unit"], row.value,
+            found[key] = TrendPoint(
+                session.subject, session.session, session.when, quantity, symbol, row["unit"], row.value,
                 row.uncertainty if stated else math.nan, session.order,
             )  # fmt: skip
-    ordered = sorted(found.values(), key=lambda p: [q for q, _ in _COURSES].index(p.quantity))
-    return ordered if len({(p.subject, p.session) for p in ordered}) > len({p.subject for p in ordered}) else []
+    return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -147,13 +160,15 @@ def followed_lesions(sessions: Sequence[SessionResults]) -> list[Followed]:
 
 def _peaks(scan: Scan) -> dict[str, tuple[int, Row]]:
     """Identity to number and SUVpeak of the lesions of a scan."""
-    records = {
-        str(r.get("name")): r
-        for r in scan.session.listed("regions")
-        if r.get("identity")
-        and str(r.get("role") or "lesion") == "lesion"
-        and r.get("acquisition", scan.acquisition) == scan.acquisition
-    }
+    records = by_region(
+        [
+            r
+            for r in scan.session.listed("regions")
+            if r.get("identity")
+            and str(r.get("role") or "lesion") == "lesion"
+            and r.get("acquisition", scan.acquisition) == scan.acquisition
+        ]
+    )
     return {
         str(records[r["region"]]["identity"]): (int(records[r["region"]].get("number") or 0), r)
         for r in scan.regions

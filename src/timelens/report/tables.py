@@ -14,7 +14,7 @@ from timelens.figures.palette import REFERENCE, region_colour
 from timelens.figures.text import unit_text
 from timelens.knowledge.quantities import Quantity
 from timelens.report.numbers import number_text, plus_minus
-from timelens.report.read import Row
+from timelens.report.read import Row, by_region
 
 __all__ = [
     "MAIN",
@@ -256,7 +256,7 @@ def _table(
         column, shared = head([cells[quantity] for cells in shown.values() if quantity in cells], notes)
         columns.append(column)
         common[quantity] = shared
-    by_name = {str(r.get("name", "")): r for r in regions}
+    by_name = by_region(regions)
     body = []
     for (region, component, target, time_s, turn), cells in shown.items():
         record = by_name.get(region, {})
@@ -266,7 +266,7 @@ def _table(
         several = lines.get((region, component, target, time_s, max(turn, 1)), {})
         details += [cells[q]["method"] for q in wanted if q in cells and q in several][:1]
         role = str(record.get("role") or "lesion")
-        details += [role if role not in ("lesion", region) else "", _followed(record)]
+        details += [role if role not in ("lesion", region) else "", _other_name(record, region)]
         number, colour = swatch(record, role)
         body.append(
             Line(
@@ -280,9 +280,12 @@ def _table(
     return Table(caption, columns, body, notes.listed(), folded)
 
 
-def _followed(record: Mapping[str, Any]) -> str:
-    """The lesion's identity over time: its number in pictures belongs to one session."""
-    return f"followed as {record['identity']}" if record.get("identity") else ""
+def _other_name(record: Mapping[str, Any], region: str) -> str:
+    """How a lesion is called elsewhere: over time, or in the pictures of its session."""
+    identity, name = str(record.get("identity") or ""), str(record.get("name") or "")
+    if identity and identity != region:
+        return f"followed as {identity}"
+    return f"{name} in the pictures" if identity and name and name != region else ""
 
 
 def swatch(record: Mapping[str, Any], role: str) -> tuple[str, str]:

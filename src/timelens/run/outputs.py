@@ -156,12 +156,15 @@ def _frame_times(acquisition: Acquisition | None) -> list[float]:
 def _described(acquisition: Acquisition, results: Sequence[tuple[str, Recipe, Result]]) -> dict[str, Any]:
     image = acquisition.data if isinstance(acquisition.data, Image) else None
     geometry = image.geometry if image is not None else None
+    start, given = acquisition.acquisition_time, acquisition.administered_time
     return {
         "id": acquisition.id,
         "modality": acquisition.modality,
         "agent": acquisition.agent,
         "radionuclide": acquisition.radionuclide,
         "description": acquisition.description,
+        "acquired": start.isoformat() if start is not None else None,
+        "after_injection_s": (start - given).total_seconds() if start is not None and given is not None else None,
         "role": "measured" if acquisition.id in [primary for primary, _, _ in results] else "supporting",
         "shape": list(image.shape) if image is not None else None,
         "spacing_mm": list(geometry.spacing) if geometry is not None else None,

@@ -88,7 +88,8 @@ def draw_truth(
         volumes = _read(by_field)
         if _CELLS in volumes:
             uptake = _uptake(by_field, volumes, acquisition, agent)
-            _draw(album, tumour, volumes, uptake, seen, _lesions(result.regions, seen), acquisition, agent)
+            name = str(_said(by_field[_CELLS]).get("Tumour") or tumour)
+            _draw(album, name, volumes, uptake, seen, _lesions(result.regions, seen), acquisition, agent)
 
 
 def _draw(
@@ -201,10 +202,16 @@ def _uptake(
 
 def _time_of(path: Path) -> float:
     """Seconds from injection that a field's sidecar states; far off where it states none."""
+    stated = _said(path).get("TimeFromInjection")
+    return float(stated) if isinstance(stated, int | float) else float("inf")
+
+
+def _said(path: Path) -> dict[str, Any]:
     try:
-        return float(json.loads(beside(path).read_text(encoding="utf-8"))["TimeFromInjection"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return float("inf")
+        said = json.loads(beside(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _plane(display: Any, inside: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
