@@ -34,6 +34,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "mask": ("labels", ""), "masks": ("labels", ""), "seg": ("labels", ""), "dseg": ("labels", ""),
     "label": ("labels", ""), "labels": ("labels", ""), "roi": ("labels", ""), "rois": ("labels", ""),
     "lesions": ("labels", ""), "segmentation": ("labels", ""),
+    "blood": ("other", ""), "plasma": ("other", ""), "autosampler": ("other", ""),
     "image": ("other", ""), "img": ("other", ""), "volume": ("other", ""),
 }  # fmt: skip
 _ROLES: tuple[tuple[str, Role], ...] = (

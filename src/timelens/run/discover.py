@@ -103,7 +103,10 @@ def _numbered() -> Iterator[str]:
 
 
 def _adopt_strays(groups: dict[str, list[Found]]) -> None:
-    """Structure sets without a patient of their own go to the subject whose series they were drawn on."""
+    """Structure sets go to the subject whose series they were drawn on, blood to the one whose scans it lies by.
+
+    Blood that lies by the scans of several subjects, or by none, stays alone: nobody says whose it is.
+    """
     owner = {thing.uid: key for key, things in groups.items() for thing in things if thing.kind == "image"}
     for key in list(groups):
         for thing in list(groups[key]):
@@ -111,8 +114,29 @@ def _adopt_strays(groups: dict[str, list[Found]]) -> None:
             if thing.kind == "region" and home != key:
                 groups[key].remove(thing)
                 groups[home].append(thing)
+            elif thing.kind == "table" and not any(t.kind == "image" for t in groups[key]):
+                hosts = _beside(thing, groups)
+                if len(hosts) == 1:
+                    groups[key].remove(thing)
+                    host, session = hosts[0]
+                    groups[host].append(replace(thing, subject=host, session=session))
         if not groups[key]:
             del groups[key]
+
+
+def _beside(table: Found, groups: Mapping[str, list[Found]]) -> list[tuple[str, str]]:
+    """Subjects and sessions with PET images nearest to a table: in its folder or below, else one folder up."""
+    folder = table.files[0].parent
+    for place in (folder, folder.parent):
+        hosts = {
+            (key, t.session)
+            for key, things in groups.items()
+            for t in things
+            if t.kind == "image" and t.modality == "pet" and t.files[0].is_relative_to(place)
+        }
+        if hosts:
+            return sorted(hosts)
+    return []
 
 
 def _identifier(things: Sequence[Found], root: Path) -> str:

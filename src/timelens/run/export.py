@@ -1,4 +1,4 @@
-"""Results for other programs: DICOM SEG and SR beside the images they belong to, BIDS derivatives, spreadsheets."""
+"""Results for other programs: DICOM beside the images it belongs to, BIDS derivatives, OME-Zarr, spreadsheets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from timelens.errors import DataError, UsageError
 from timelens.formats import dicom, nifti
 from timelens.knowledge import quantities
-from timelens.run.files import bids_label
+from timelens.run.files import bids_label, output_stem
 from timelens.run.inputs import files_of
 from timelens.run.inventory import Inventory, SessionEntry, read_inventory
 from timelens.study.export import read_csv, write_table
@@ -30,9 +30,10 @@ def export_results(out: Path, to: str, target: Path | None = None) -> list[Path]
     out
         A folder of results.
     to
-        ``dicom``: a SEG of the lesions and an SR (TID 1500) per DICOM series, with the patient and study of the series;
-        the only export that names patients. ``bids``: a BIDS derivatives dataset. ``csv``: one row per lesion and one
-        per session, a column per quantity.
+        ``dicom``: a SEG of the lesions, an SR (TID 1500), and a parametric map of each parameter and its error per
+        DICOM series, with the patient and study of the series; the only export that names patients. ``bids``: a BIDS
+        derivatives dataset. ``ome-zarr``: every map as OME-Zarr with its unit. ``csv``: one row per lesion and one per
+        session, a column per quantity.
     target
         Folder to write into; ``OUT/export/FORMAT`` by default.
 
@@ -109,10 +110,51 @@ def _one_series(
         if labels.numpy().any():
             region = Region(stem, "labels", names, labels, method=listed[0]["method"])
             written.append(dicom.write_seg(region, target / f"{stem}.dcm", sources))
+    written += _parameter_maps(entry, item, record, place, target, sources)
     for subject in dict.fromkeys(m.subject for m in rows):
         animal = "" if subject == entry.subject else f"_{bids_label(subject)}"
         own = [m for m in rows if m.subject == subject]
         written.append(dicom.write_sr(own, target / f"{item['id']}{animal}_sr.dcm", sources))
+    return written
+
+
+def _parameter_maps(
+    entry: SessionEntry,
+    item: Mapping[str, Any],
+    record: Mapping[str, Any],
+    place: Path,
+    target: Path,
+    sources: list[Path],
+) -> list[Path]:
+    """Maps of an acquisition but for uptake, which the series itself holds, as DICOM parametric maps."""
+    stem = f"{output_stem(entry.subject, entry.session, str(item['id']))}_desc-"
+    written = []
+    for name in record["outputs"]:
+        file = Path(name).name
+        if not (file.startswith(stem) and file.endswith("_map.nii.gz")):
+            continue
+        image = nifti.read(place / name).image
+        if len(image.shape) != 3 or (image.quantity or "").startswith("suv") or "Reason" in file:
+            continue
+        what = file.removeprefix(stem).removesuffix("_map.nii.gz")
+        known = quantities.find(image.quantity) if image.quantity else None
+        label = known.symbol if known is not None else what
+        path = target / f"{file.removesuffix('.nii.gz')}.dcm"
+        written.append(dicom.write_parametric_map(image, path, sources, label=label))
+    return written
+
+
+def _to_ome_zarr(out: Path, folder: Path) -> list[Path]:
+    """Every map, whatever lens made it, with unit, quantity and place."""
+    from timelens.formats import ome_zarr
+
+    written = []
+    for path in sorted(out.glob("sub-*/ses-*/*/*_map.nii.gz")):
+        target = folder / path.relative_to(out).with_name(path.name.removesuffix(".nii.gz") + ".ome.zarr")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written.append(ome_zarr.write(nifti.read(path).image, target, overwrite=True))
+    if not written:
+        raise DataError("The results hold no maps", file=out, field="outputs", expected="a lens that makes maps")
     return written
 
 
@@ -170,4 +212,9 @@ def _wide(path: Path, rows: list[Measurement], keys: tuple[str, ...]) -> Path:
     return path
 
 
-FORMATS: dict[str, Callable[[Path, Path], list[Path]]] = {"dicom": _to_dicom, "bids": _to_bids, "csv": _to_csv}
+FORMATS: dict[str, Callable[[Path, Path], list[Path]]] = {
+    "dicom": _to_dicom,
+    "bids": _to_bids,
+    "ome-zarr": _to_ome_zarr,
+    "csv": _to_csv,
+}
