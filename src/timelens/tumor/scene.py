@@ -153,6 +153,9 @@ class Scene:
         Day of the study.
     species
         ``human``, ``mouse`` ...
+    kinetics
+        True rate constants by lesion and quantity of the vocabulary (``k1``, ``k_i`` ...), in its reported units: means
+        over a tumour whose voxels differ.
     """
 
     host: DigitalPatient
@@ -160,6 +163,7 @@ class Scene:
     fields: tuple[TumourField, ...] = ()
     day: float = 0.0
     species: str = "human"
+    kinetics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         known = [s.name for s in self.shapes]

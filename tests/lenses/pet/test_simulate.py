@@ -18,6 +18,7 @@ from timelens.lenses.pet.local_noise import noise_at_lesions
 from timelens.lenses.pet.protocol import Calibration, PetProtocol, Scan, pet_protocol
 from timelens.lenses.pet.simulate import simulate
 from timelens.lenses.pet.uncertainty import Noise
+from timelens.lenses.pet.view import ScannerView
 from timelens.study import Geometry, Image
 from timelens.study.contract import Administration, Protocol, Simulated
 from timelens.tumor.agents import PlacedTumour, agent_scene
@@ -115,6 +116,27 @@ def test_dynamic_frames_follow_the_curve():
     x = rate * length
     expected = 0.01 * (start + 1 / rate - length * np.exp(-x) / -np.expm1(-x))
     np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
+def test_many_frames_are_seen_as_each_alone():
+    """Shapes are blurred once and added: the same images as frame by frame."""
+    ball = lesion("ball", (20, 2, 3), 24, 8.0)
+    scene = Scene(DigitalPatient((BATH,), (ball,)))
+    view = ScannerView(scene, GRID, fwhm_mm=6.0)
+    uptake = np.array([[1.0, 8.0], [0.5, 3.0], [0.0, 2.0]])
+    np.testing.assert_allclose(view.series(uptake, [()] * 3), [view.show(u) for u in uptake], atol=1e-5)
+
+
+def test_dynamic_scans_tell_the_rate_constants_that_the_scene_knows():
+    ball = lesion("ball", (0, 0, 0), 24, 8.0)
+    scene = Scene(DigitalPatient((BATH,), (ball,)), kinetics={"ball": {"k1": 0.1, "k_i": 0.03}})
+    rows = {}
+    for frames in ((60.0, 60.0), (60.0,)):
+        made = scan(scene, PetProtocol(scans=(Scan(0.0, frames),), calibration=Calibration(cov=0.0)))
+        rows[len(frames)] = {t.quantity: t for t in made.truth if t.quantity in ("k1", "k_i")}
+    assert {q: (t.ideal, t.unit) for q, t in rows[2].items()} == {"k1": (0.1, "mL/min/mL"), "k_i": (0.03, "mL/min/mL")}
+    assert all(np.isnan(t.seen) and t.acquisition == "pet" for t in rows[2].values())
+    assert rows[1] == {}
 
 
 def test_serial_scans_are_one_acquisition_each():

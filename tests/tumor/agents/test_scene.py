@@ -48,6 +48,10 @@ def test_two_tumours_in_a_patient(human, tumour) -> None:
     assert set(result.scene.curves) == {part.shape.name for part in human.parts}
     assert result.scene.species == "human" and np.isnan(result.truth["primary"].occupancy).all()
     assert (result.truth["primary"].k_i[tumour.masks["living tumour"]] > 0).mean() > 0.9
+    # What the scene tells of the tumour as a whole: means over its voxels; FDG is kept, so that there is no V_T.
+    told, truth, share = result.scene.kinetics["primary"], result.truth["primary"], fields["primary"].share
+    assert told["k_i"] == pytest.approx(np.average(truth.k_i, weights=share), rel=1e-6)
+    assert {"k1", "k2", "k3", "v_b"} <= set(told) and "v_t" not in told
 
 
 def test_voxels_hold_what_the_host_lost(human, tumour) -> None:
@@ -57,6 +61,7 @@ def test_voxels_hold_what_the_host_lost(human, tumour) -> None:
     placed = PlacedTumour(tumour, (9.5, 3.0, 8.0), ["cd8a"])
     result = agent_scene(mouse, "zr89-crefmirlimab", {"flank": placed}, [3600.0, day, 2 * day], dose_nmol=0.1)
     field = result.scene.fields[0]
+    assert result.scene.kinetics["flank"] == {}  # its target saturates: rates change
     inside = tumour.masks["tumour"]
     held = field.suv[:, inside].sum(axis=1) * tumour.geometry.voxel_volume / 1e3 / mouse.host.weight_g
     lost = np.interp([3600.0, day, 2 * day], result.curves.time_s, result.curves.amount["flank"])

@@ -99,7 +99,8 @@ def simulate(
     -------
     Simulated
         One acquisition a scan in Bq/mL, decay-corrected to its start; the true outlines; the truth of each lesion,
-        frame and quantity for these outlines.
+        frame and quantity for these outlines, and for dynamic scans the rate constants that the scene knows (``seen``
+        is NaN there).
 
     Raises
     ------
@@ -116,7 +117,7 @@ def simulate(
     for number, scan in enumerate(plan.scans):
         weights = _Weights(scene, scan.timing, tracer.nuclide.half_life_s)
         frames = len(scan.frames_s)
-        pictures = [view.show(weights.shapes(k), weights.fields(k)) for k in range(frames)]
+        pictures = view.series([weights.shapes(k) for k in range(frames)], [weights.fields(k) for k in range(frames)])
         known: dict[str, Any] = {
             "name": "pet" if len(plan.scans) == 1 else f"pet-{number + 1}",
             "given": given,
@@ -125,13 +126,15 @@ def simulate(
             "tracer": tracer,
             "geometry": grid,
         }
-        noisy = noisy_frames(np.stack(pictures), scene, grid, scan.timing, tracer, plan, rng)
+        noisy = noisy_frames(pictures, scene, grid, scan.timing, tracer, plan, rng)
         scans.append(_acquisition(noisy, **known))
-        clean.append(_acquisition(np.stack(pictures), **known))
+        clean.append(_acquisition(pictures, **known))
         for k, picture in enumerate(pictures):
             time = float(scan.timing.mid[k]) if frames > 1 else float("nan")
             rows = _truth(scene, region, picture, weights, k, grid)
             truth += [replace(row, time_s=time, acquisition=known["name"]) for row in rows]
+        if frames > 1:
+            truth += [replace(row, acquisition=known["name"]) for row in _kinetic_truth(scene)]
     return Simulated(tuple(scans), (region,), tuple(truth), tuple(clean))
 
 
@@ -362,3 +365,13 @@ def _highest(scene: Scene, weights: _Weights, frame: int) -> dict[str, tuple[flo
     for tumour, values in zip(scene.fields, weights.fields(frame), strict=True):
         found[tumour.name] = (float(values[tumour.share > 0.5].max()), float("nan"))
     return found
+
+
+def _kinetic_truth(scene: Scene) -> list[Truth]:
+    """Rate constants of lesions where the scene knows them; what a noise-free scan shows depends on the analysis."""
+    centres = {s.name: s.centre for s in scene.host.lesions} | {f.name: f.centre for f in scene.fields}
+    return [
+        Truth(quantity, quantities.get(quantity).unit, name, value, float("nan"), centre)
+        for name, centre in centres.items()
+        for quantity, value in scene.kinetics.get(name, {}).items()
+    ]

@@ -127,6 +127,30 @@ class ScannerView:
             image[box] = means[inner]
         return image
 
+    def series(self, values: ArrayLike, fields: Sequence[Sequence[Volume]]) -> Volume:
+        """As :meth:`show`, for many frames.
+
+        An image is linear in the uptake of the shapes: where frames outnumber them and no tumour differs from voxel to
+        voxel, each shape is blurred once.
+
+        Parameters
+        ----------
+        values
+            Uptake (frames, shapes).
+        fields
+            Uptake of each field tumour, for each frame.
+
+        Returns
+        -------
+        ndarray of float32, shape (frames, z, y, x)
+        """
+        uptake = np.asarray(values, np.float32)
+        frames, shapes = uptake.shape
+        if self.scene.fields or frames <= shapes:
+            return np.stack([self.show(row.tolist(), field) for row, field in zip(uptake, fields, strict=True)])
+        each = np.stack([self.show(row.tolist()) for row in np.eye(shapes)])
+        return np.asarray(np.tensordot(uptake, each, axes=1), np.float32)
+
     def _blurred(self, grid: _Grid, values: Sequence[float], fields: Sequence[Volume]) -> Volume:
         painted = grid.paint(values, self._amounts(grid, fields))
         return spread(painted, grid.geometry.spacing, self.fwhm_mm, mean_energy_kev=self.energy)

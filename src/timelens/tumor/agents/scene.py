@@ -29,6 +29,9 @@ _PASSES, _AGREE = 6, 0.02
 _HASTE = 1.5
 #: Voxels that stand for a tumour in these passes.
 _SAMPLE = 2048
+#: Rate constants that a scene tells of, and the part of a tumour that may saturate.
+_KINETIC = ("k1", "k2", "k3", "k4", "v_t", "bp_nd", "k_i", "v_b")
+_MOST_SATURATED = 0.05
 #: Voxels with less tumour than this count as host.
 _LEAST_SHARE = 1e-3
 
@@ -153,8 +156,20 @@ def agent_scene(
         occupancy[seen] = tissue.occupancy
         truth[name] = tissue_truth(rates[name], occupancy)
         fields.append(TumourField(name, share, at, suv, placed.tumour.geometry.spacing, placed.centre))
-    scene = Scene(body.patient, curves_of(curves, body.regions), tuple(fields), day, body.host.species)
+    kinetics = {f.name: _mean_truth(truth[f.name], f.share) for f in fields}
+    scene = Scene(body.patient, curves_of(curves, body.regions), tuple(fields), day, body.host.species, kinetics)
     return AgentScene(scene, curves, rates, truth)
+
+
+def _mean_truth(truth: TissueTruth, share: np.ndarray) -> dict[str, float]:
+    """Means over a tumour of what exists in all of it; nothing where its target saturates, as rates then change."""
+    if float(share[truth.saturated].sum()) > _MOST_SATURATED * float(share.sum()):
+        return {}
+    inside = share > 0
+    values = {name: getattr(truth, name)[inside] for name in _KINETIC}
+    return {
+        name: float(np.average(each, weights=share[inside])) for name, each in values.items() if np.isfinite(each).all()
+    }
 
 
 def _held(sample: TissueRates, curves: HostCurves, name: str, time: float, dose_nmol: float | None) -> float:
