@@ -32,8 +32,8 @@ Bools = NDArray[np.bool_]
 
 #: Curves per chunk of a map: its work arrays stay within a few MB.
 CHUNK = 4096
-#: Relative fall of the residual sum of squares at which a map's iteration ends; the error left is far below noise.
-MAP_TOLERANCE = 1e-6
+#: Relative fall of the residual sum of squares below which a map's iteration ends; the error left is far below noise.
+MAP_TOLERANCE = 1e-5
 #: Most steps of a map's iteration; what has not settled by then is flagged.
 MAP_STEPS = 30
 

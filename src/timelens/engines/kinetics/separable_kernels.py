@@ -30,30 +30,41 @@ _NOT_CONVERGED = int(Reason.NOT_CONVERGED)
 _LONGEST = 1.5
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
-def _best_pairs(
-    scores: Floats, inverse: Floats, positive: bool, buffer: Floats, tops: Floats, partner: NDArray[np.int64]
-) -> None:  # pragma: no cover - compiled
-    """For every rate what its best pair with a slower one explains (``tops``, -1 if none), and with which."""
+# Scores of finite curves are finite, so minima and maxima need not heed NaN and the loops become vectors.
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+def _best_pairs(scores: Floats, inverse: Floats, positive: bool, tops: Floats) -> None:  # pragma: no cover - compiled
+    """For every rate what its best pair with a slower one explains (``tops``, -1 if none)."""
     tops[0] = -1.0
     for i in range(1, scores.size):
         a = scores[i]
         p = i * (i - 1) // 2
+        first, cross, second = inverse[0, p : p + i], inverse[1, p : p + i], inverse[2, p : p + i]
         top = -1.0
-        for j in range(i):
-            b = scores[j]
-            c0 = inverse[0, p + j] * a + inverse[1, p + j] * b
-            c1 = inverse[1, p + j] * a + inverse[2, p + j] * b
-            value = c0 * a + c1 * b
-            value = value if (not positive) or min(c0, c1) > 0 else -1.0
-            buffer[j] = value
-            top = max(top, value)
-        tops[i], partner[i] = top, i - 1
-        if top > 0:
+        if positive:
             for j in range(i):
-                if buffer[j] == top:
-                    partner[i] = j
-                    break
+                b = scores[j]
+                c0, c1 = first[j] * a + cross[j] * b, cross[j] * a + second[j] * b
+                top = max(top, c0 * a + c1 * b if min(c0, c1) > 0.0 else -1.0)
+        else:
+            for j in range(i):
+                b = scores[j]
+                top = max(top, (first[j] * a + 2.0 * cross[j] * b) * a + second[j] * b * b)
+        tops[i] = top
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _partner(scores: Floats, inverse: Floats, positive: bool, i: int) -> int:  # pragma: no cover - compiled
+    """The slower rate of the best pair with rate ``i``."""
+    best, where = -1.0, i - 1
+    p, a = i * (i - 1) // 2, scores[i]
+    for j in range(i):
+        b = scores[j]
+        c0 = inverse[0, p + j] * a + inverse[1, p + j] * b
+        c1 = inverse[1, p + j] * a + inverse[2, p + j] * b
+        value = c0 * a + c1 * b
+        if value > best and (not positive or min(c0, c1) > 0.0):
+            best, where = value, j
+    return where
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -79,6 +90,37 @@ def _best_single(scores: Floats, inverse: Floats, positive: bool) -> tuple[float
         if value > best and (scores[i] > 0 or not positive):
             best, where = value, i
     return best, where
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _vertex_single(scores: Floats, inverse: Floats, i: int, wide: float, u: Floats) -> None:  # pragma: no cover
+    """Move ``u`` to the top of the parabola through what three neighbouring rates explain."""
+    if not 0 < i < scores.size - 1:
+        return
+    before, after = scores[i - 1] ** 2 * inverse[0, i - 1], scores[i + 1] ** 2 * inverse[0, i + 1]
+    bend = before - 2 * scores[i] ** 2 * inverse[0, i] + after
+    if bend < 0.0:
+        u[0] += wide * min(max(0.5 * (before - after) / bend, -0.5), 0.5)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _vertex_pair(scores: Floats, inverse: Floats, i: int, j: int, wide: float, u: Floats) -> None:  # pragma: no cover
+    """Move ``u`` to the top of the paraboloid through what a pair of rates and its neighbours explain."""
+    if i + 1 >= scores.size or j < 1 or i - j < 3:
+        return
+    e = np.empty((3, 3))
+    for a in range(3):
+        for b in range(3):
+            x, y = scores[i + a - 1], scores[j + b - 1]
+            p = (i + a - 1) * (i + a - 2) // 2 + j + b - 1
+            e[a, b] = (inverse[0, p] * x + 2 * inverse[1, p] * y) * x + inverse[2, p] * y * y
+    aa, bb = e[0, 1] - 2 * e[1, 1] + e[2, 1], e[1, 0] - 2 * e[1, 1] + e[1, 2]
+    ab = 0.25 * (e[2, 2] - e[2, 0] - e[0, 2] + e[0, 0])
+    ga, gb = 0.5 * (e[2, 1] - e[0, 1]), 0.5 * (e[1, 2] - e[1, 0])
+    determinant = aa * bb - ab * ab
+    if aa < 0.0 and determinant > 1e-3 * aa * bb:
+        u[0] += wide * min(max((ab * gb - bb * ga) / determinant, -1.0), 1.0)
+        u[1] += wide * min(max((ab * ga - aa * gb) / determinant, -1.0), 1.0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -146,6 +188,27 @@ def _direction(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _bend(hessian: Floats, went: Floats, change: Floats, n_exp: int) -> None:  # pragma: no cover - compiled
+    """Make the normal matrix agree with how the slope changed over the last step (a BFGS update of it).
+
+    Kaufman's matrix leaves out the curve's bend, so steps by it alone close in slowly where the fit is not exact.
+    """
+    if n_exp == 1:
+        if went[0] * change[0] > 0.0:
+            hessian[0, 0] = min(max(change[0] / went[0], 0.2 * hessian[0, 0]), 5.0 * hessian[0, 0])
+        return
+    a = hessian[0, 0] * went[0] + hessian[0, 1] * went[1]
+    b = hessian[0, 1] * went[0] + hessian[1, 1] * went[1]
+    old, new = went[0] * a + went[1] * b, went[0] * change[0] + went[1] * change[1]
+    if old <= 0.0 or new <= 0.2 * old or new >= 5.0 * old:
+        return
+    hessian[0, 0] += change[0] * change[0] / new - a * a / old
+    hessian[0, 1] += change[0] * change[1] / new - a * b / old
+    hessian[1, 0] = hessian[0, 1]
+    hessian[1, 1] += change[1] * change[1] / new - b * b / old
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _step(hessian: Floats, slope: Floats, damping: float, n_exp: int, move: Floats) -> None:  # pragma: no cover
     if n_exp == 1 or slope[0] == 0.0 or slope[1] == 0.0:
         for i in range(n_exp):
@@ -180,7 +243,9 @@ def _descend(
     space: Floats,
     rows: Floats,
 ) -> tuple[float, int, int]:  # pragma: no cover - compiled
-    """Damped Gauss-Newton from ``u``, which with ``c`` and ``rows`` is left at the optimum: (rss, mask, reason)."""
+    """Damped Gauss-Newton from ``u``, which with ``c``, ``rows`` and their products ``space[0]`` is left at the optimum:
+    (rss, mask, reason).
+    """
     linear = known + n_exp
     low, high = first, first + step * (values.shape[0] - 1)
     gram, work, hessian = space[0], space[1], space[2]
@@ -192,14 +257,23 @@ def _descend(
         space[3, 4],
         space[3, 5],
     )
+    went, change, moved = space[3, 6], space[3, 7], False
     rest = np.empty(y.size)
     rss, mask = _place(
         values, slopes, first, step, known, n_exp, u, y, positive, rows, gram, right, c, trial, work, rest
     )
     damping = 1e-3
     for _ in range(limit):
+        for i in range(n_exp):
+            change[i] = slope[i]
         _direction(gram, rows, rest, c, u, mask, known, n_exp, low, high, hessian, slope, trial, work)
-        accepted = False
+        if moved:
+            for i in range(n_exp):
+                moved = moved and slope[i] != 0.0 and change[i] != 0.0
+                change[i] -= slope[i]
+            if moved:
+                _bend(hessian, went, change, n_exp)
+        accepted, fresh = False, True
         while damping < 1e9:
             _step(hessian, slope, damping, n_exp, move)
             promised = 0.0
@@ -207,7 +281,7 @@ def _descend(
                 new_u[i] = min(max(u[i] + move[i], low), high)
                 promised += (new_u[i] - u[i]) * slope[i]
             if promised <= tolerance * rss or rss <= 1e-29 * power:
-                if damping <= 1e-2 or rss <= 1e-29 * power:
+                if (damping <= 1e-2 or rss <= 1e-29 * power) and fresh:
                     return rss, mask, 0
                 break
             new_rss, new_mask = _place(
@@ -231,8 +305,9 @@ def _descend(
             # A long step that empties a compartment could never be undone; only short ones may.
             lost = (mask & ~new_mask) >> known != 0 and damping < 1e2
             if new_rss < rss and not lost:
-                accepted = True
+                accepted, moved = True, new_mask == mask
                 for i in range(n_exp):
+                    went[i] = new_u[i] - u[i]
                     u[i] = new_u[i]
                 for i in range(linear):
                     c[i] = new_c[i]
@@ -240,6 +315,7 @@ def _descend(
                 damping = max(damping * 0.1, 1e-10)
                 break
             damping *= 10.0
+            fresh = False
         if not accepted:
             rss, mask = _place(
                 values, slopes, first, step, known, n_exp, u, y, positive, rows, gram, right, c, trial, work, rest
@@ -278,13 +354,10 @@ def solve_all(
     low, high = first, first + step * (values.shape[0] - 1)
     wide = step * STRIDE
     space = np.zeros((4, 8, 8))
-    rows = np.zeros((linear + n_exp, frames))
     other = np.zeros((linear + n_exp, frames))
-    rows[:known], other[:known] = fixed, fixed
+    other[:known] = fixed
     u, c, u2, c2 = np.zeros(2), np.zeros(8), np.zeros(2), np.zeros(8)
-    buffer, tops = np.zeros(projected.shape[0]), np.zeros(projected.shape[0])
-    partner = np.zeros(projected.shape[0], np.int64)
-    s = np.zeros(projected.shape[0])
+    s, tops, j = np.zeros(projected.shape[0]), np.zeros(projected.shape[0]), 0
     gram, right = np.zeros((8, 8)), np.zeros(8)
     for v in range(curves.shape[0]):
         y = curves[v]
@@ -298,7 +371,7 @@ def solve_all(
             project(projected if option == 0 else projected_less, y, s)
             g = inverse if option == 0 else inverse_less
             if n_exp == 2:
-                _best_pairs(s, g, positive, buffer, tops, partner)
+                _best_pairs(s, g, positive, tops)
             for rank in range(n_exp):
                 if n_exp == 1:
                     i = _best_single(s, g, positive)[1]
@@ -309,19 +382,16 @@ def solve_all(
                     if i < 0:
                         # No pair has two positive coefficients: split the best single rate.
                         i = min(int(np.argmax(s)) + 1, s.size - 1)
-                        partner[i] = max(i - 2, 0)
-                    u2[1] = first + wide * partner[i]
+                        j = max(i - 2, 0)
+                    else:
+                        j = _partner(s, g, positive, i)
+                    u2[1] = first + wide * j
                 u2[0] = first + wide * i
-                if n_exp == 1 and 0 < i < s.size - 1:
-                    # The vertex of the parabola through the best rate and its neighbours saves a step.
-                    before, after, middle = (
-                        s[i - 1] ** 2 * g[0, i - 1],
-                        s[i + 1] ** 2 * g[0, i + 1],
-                        s[i] ** 2 * g[0, i],
-                    )
-                    bend = before - 2 * middle + after
-                    if bend < 0.0:
-                        u2[0] += wide * min(max(0.5 * (before - after) / bend, -0.5), 0.5)
+                # The vertex of the parabola through the best rates and their neighbours saves steps.
+                if n_exp == 1:
+                    _vertex_single(s, g, i, wide, u2)
+                else:
+                    _vertex_pair(s, g, i, j, wide, u2)
                 rss, _, code = _descend(
                     y,
                     power,
@@ -341,13 +411,13 @@ def solve_all(
                 )
                 if rss < best_rss:
                     best_rss, flag = rss, code
-                    u[:], c[:] = u2, c2
+                    u[:], c[:], gram[:] = u2, c2, space[0]
         if n_exp == 2 and u[0] < u[1]:
             u[0], u[1] = u[1], u[0]
             c[known], c[known + 1] = c[known + 1], c[known]
-        for j in range(n_exp):
-            read_row(values, slopes, first, step, u[j], rows[known + j], rows[linear + j])
-        normal_equations(rows, linear + n_exp, y, gram, right)
+            for j in range(n_exp):
+                read_row(values, slopes, first, step, u[j], other[known + j], other[linear + j])
+            normal_equations(other, linear + n_exp, y, gram, right)
         out_rss[v] = best_rss
         out_c[v] = c[:linear]
         out_u[v] = u[:n_exp]
