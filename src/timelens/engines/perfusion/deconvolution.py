@@ -3,7 +3,8 @@
 ``C(t) = F integral C_a(u) R(t - u) du`` with R(0) = 1, so the largest value of what deconvolution gives is the flow.
 
 - ``ssvd``: singular values of the lower triangular matrix under ``threshold`` times the largest are left out
-  (Østergaard L et al., Magn Reson Med 1996;36:715, doi:10.1002/mrm.1910360510). A tissue that lags seems to have less flow, one that leads more.
+  (Østergaard L et al., Magn Reson Med 1996;36:715, doi:10.1002/mrm.1910360510). A delay of the tissue changes the
+  flow that is found.
 - ``csvd``: the same with a block-circulant matrix of twice the length, which a delay only rotates; ``osvd``: its
   threshold is raised per voxel until the residue oscillates less than ``oscillation`` (Wu O et al., Magn Reson Med
   2003;50:164, doi:10.1002/mrm.10522). A circulant matrix is diagonal in Fourier space, so both are filters there.

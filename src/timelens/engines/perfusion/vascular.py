@@ -239,6 +239,6 @@ class VascularModel:
 
 
 def _even(low: float, high: float, step: float) -> Floats:
-    """Evenly spaced nodes from low to high, about ``step`` apart, their number one more than a multiple of the stride."""
+    """Nodes evenly from low to high, about ``step`` apart, one more than a multiple of the stride."""
     parts = max(int(np.ceil((high - low) / step / _STRIDE)), 1) * _STRIDE
     return np.linspace(low, high, parts + 1)
