@@ -135,11 +135,11 @@ def report(out: Annotated[Path, typer.Argument(help="A folder of results.")], as
 @app.command()
 def export(
     out: Annotated[Path, typer.Argument(help="A folder of results.")],
-    to: Annotated[str, typer.Option(help="dicom, bids or csv.")],
+    to: Annotated[str, typer.Option(help="dicom, bids, ome-zarr or csv.")],
     target: Annotated[Path | None, typer.Option("-o", "--out", help="Where to; OUT/export/FORMAT by default.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write results for other programs: DICOM SEG and SR, a BIDS derivatives dataset, or CSV tables."""
+    """Write results for other programs: DICOM SEG, SR and maps, BIDS derivatives, OME-Zarr, or CSV tables."""
     from timelens.run.export import export_results
 
     files = export_results(out, to, target)
