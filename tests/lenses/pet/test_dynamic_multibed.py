@@ -127,9 +127,7 @@ def test_slices_with_times_of_their_own_become_beds() -> None:
         beds_by_slice_times(image, start.T, np.full((5, 3), 50.0))
 
 
-@pytest.mark.parametrize(
-    ("offsets", "match"), [((0, 6, 10), "leave a gap"), ((0, 4.5, 8), "not parts of one grid")]
-)
+@pytest.mark.parametrize(("offsets", "match"), [((0, 6, 10), "leave a gap"), ((0, 4.5, 8), "not parts of one grid")])
 def test_beds_that_do_not_fit_together(offsets: tuple[float, ...], match: str) -> None:
     beds = []
     for k, offset in enumerate(offsets):

@@ -21,6 +21,17 @@ __all__ = ["check_against_dose", "check_against_image", "check_decay", "covering
 
 Floats = NDArray[np.float64]
 
+#: Units taken for another, and the factor by which the values are then wrong.
+_SLIPS = {
+    "kBq/mL read as Bq/mL": 1e-3,
+    "nCi/mL read as Bq/mL": 1 / 37,
+    "MBq/mL read as Bq/mL": 1e-6,
+    "uCi/mL read as Bq/mL": 1 / 37000,
+    "Bq/mL read as kBq/mL": 1e3,
+    "Bq/mL read as nCi/mL": 37.0,
+    "nCi/mL read as kBq/mL": 1e3 / 37,
+    "kBq/mL read as nCi/mL": 37 / 1e3,
+}
 #: Samples may end before the scan by this part of it; the last one is then held.
 HELD_PART = 0.1
 #: The first sample has to come within this part of the scan, or this many seconds.
@@ -191,17 +202,8 @@ def check_decay(blood: InputFunction, frames: Frames, pool: Floats, half_life_s:
 
 
 def _likely(found: float, expected: float) -> str:
-    """The slip of unit that would explain a factor."""
-    slips = {
-        "kBq/mL read as Bq/mL?": 1e-3,
-        "nCi/mL read as Bq/mL?": 1 / 37,
-        "MBq/mL read as Bq/mL?": 1e-6,
-        "uCi/mL read as Bq/mL?": 1 / 37000,
-        "Bq/mL read as kBq/mL?": 1e3,
-        "Bq/mL read as nCi/mL?": 37.0,
-        "nCi/mL read as kBq/mL?": 1e3 / 37,
-        "kBq/mL read as nCi/mL?": 37 / 1e3,
-    }
+    """The slips of unit that would explain a factor about as well as each other, the likeliest first."""
     factor = np.log(found / expected)
-    name = min(slips, key=lambda n: abs(np.log(slips[n]) - factor))
-    return f"check the unit of the samples: {name}"
+    off = {name: abs(np.log(slip) - factor) for name, slip in _SLIPS.items()}
+    names = sorted((n for n in off if off[n] <= min(off.values()) + 0.5), key=lambda n: off[n])
+    return f"check the unit of the samples: {', or '.join(names)}?"
