@@ -187,8 +187,28 @@ def test_lesions_followed_are_listed_by_identity_with_their_number_in_each_sessi
     }
     sessions = {"sub-001/ses-01": session_rows(before), "sub-001/ses-02": session_rows(after)}
     prose = page(write_study(tmp_path, sessions, records)).prose
-    start = prose.index("Lesions of sub-001")
-    assert re.search(r"L01 8\.00 ± 2\.22 1 L02 6\.00 ± 1\.66 2 3\.00 ± 0\.83 1 −50 %", prose[start : start + 400])
+    start = prose.index("Lesions over time")
+    assert re.search(
+        r"sub-001 L01 8\.00 ± 2\.22 1 not found L02 6\.00 ± 1\.66 2 3\.00 ± 0\.83 1 −50 %", prose[start : start + 400]
+    )
+
+
+def test_lesions_renamed_over_time_keep_the_number_of_their_pictures(tmp_path: Path) -> None:
+    """The run renames rows to the identity, which may be another lesion's name in that session."""
+    rows = [
+        row("suv_peak", 8.0, "g/mL", "lesion-02", flags="lesion-01 of this session"),
+        row("suv_peak", 6.0, "g/mL", "lesion-01", flags="lesion-02 of this session"),
+    ]
+    named = [{"acquisition": "pet", "number": n, "name": f"lesion-0{n}", "role": "lesion", "frame": 0} for n in (1, 2)]
+    out = write_study(tmp_path, {"sub-001/ses-02": rows}, {"sub-001/ses-02": {"regions": named}})
+    (out / "sub-001/lesions.csv").write_text(
+        "session,acquisition,animal,frame,number,name,identity\n"
+        "ses-01,pet,,,1,lesion-01,lesion-01\n"
+        "ses-02,pet,,,1,lesion-01,lesion-02\nses-02,pet,,,2,lesion-02,lesion-01\n"
+    )
+    prose = page(out).prose
+    assert "1 lesion-02 lesion-01 in the pictures 8.00 2 lesion-01 lesion-02 in the pictures 6.00" in prose
+    assert "of this session" not in prose
 
 
 def test_each_agent_has_a_block_with_its_target_pictures_numbers_and_calibration(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ _UPTAKE = "gray_r"
 #: From here on a colour bar counts in thousands.
 _LARGE = 1e4
 #: Percentile of the true uptake that the grey scale must hold.
-_UPTAKE_PART = 90.0
+_UPTAKE_PART = 97.0
 _GROUND = "#e9ecef"
 _TRUE, _MEASURED = "#0b7285", region_colour(1)
 

@@ -64,7 +64,7 @@ def write(out: Path) -> Path:
         study=_header(results),
         summary=_summary(results, views),
         courses=course_pictures(results.sessions),
-        followed=[_followed(f) for f in followed_lesions(results.sessions)],
+        followed=_followed(followed_lesions(results.sessions)),
         sessions=views,
         problems=results.problems,
         left_out=sorted(results.left_out.items()),
@@ -157,25 +157,29 @@ def _whole_cell(scan: Scan | None, quantity: str, notes: Notes, skip: set[str]) 
     return value_cell(scan.whole[quantity], notes, skip) if quantity in scan.whole else Cell()
 
 
-def _followed(lesions: Followed) -> dict[str, Any]:
-    """Lesions by identity, and in each session their number there and their SUVpeak."""
-    changes, notes = lesions.changes(), Notes()
-    rows = [row for by_session in lesions.peaks.values() for _, row in by_session.values()]
-    column, shared = head(rows, notes)
-    lines = []
-    for identity, by_session in lesions.peaks.items():
-        cells = []
-        for session in lesions.sessions:
-            number, row = by_session.get(session, (0, None))
-            colour = region_colour(number) if number else ""
-            cells.append((number, colour, value_cell(row, notes, shared) if row is not None else None))
-        change = f"{changes[identity]:+.0f} %".replace("-", "−") if identity in changes else ""
-        lines.append((identity, cells, change))
-    whose = " ".join(part for part in (lesions.subject, lesions.agent) if part)
-    return {
-        "caption": f"Lesions of {whose}", "sessions": lesions.sessions, "column": column, "lines": lines,
-        "notes": notes.listed(),
-    }  # fmt: skip
+def _followed(found: Sequence[Followed]) -> list[dict[str, Any]]:
+    """Lesions by identity, with their number and SUVpeak in each session: a table for each set of sessions."""
+    tables = []
+    for sessions in dict.fromkeys(f.sessions for f in found):
+        own, notes = [f for f in found if f.sessions == sessions], Notes()
+        column, shared = head([row for f in own for by in f.peaks.values() for _, row in by.values()], notes)
+        groups = []
+        for lesions in own:
+            changes, lines = lesions.changes(), []
+            for identity, by_session in lesions.peaks.items():
+                cells = [_peak_cell(by_session.get(session), notes, shared) for session in sessions]
+                change = f"{changes[identity]:+.0f} %".replace("-", "−") if identity in changes else ""
+                lines.append((identity, cells, change))
+            groups.append((lesions.subject, lesions.agent, lines))
+        tables.append({"sessions": sessions, "column": column, "groups": groups, "notes": notes.listed()})
+    return tables
+
+
+def _peak_cell(found: tuple[int, Row] | None, notes: Notes, shared: set[str]) -> tuple[int, str, Cell | None]:
+    if found is None:
+        return 0, "", None
+    number, row = found
+    return number, region_colour(number) if number else "", value_cell(row, notes, shared)
 
 
 def _glossary(results: Results) -> list[dict[str, Any]]:

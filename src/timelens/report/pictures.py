@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from timelens.figures.canvas import png_bytes
+from timelens.figures.panel import plain_name
 from timelens.figures.trend import trend_figure, waterfall_figure
 from timelens.report.read import SessionResults, inside
 from timelens.report.summary import followed_lesions, points
@@ -19,6 +20,8 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LARGEST = 32 << 20
 _ORDER = ("mip", "truth", "slices", "histogram", "fits", "graphical", "input", "tacs", "parameter")
 _MOST_WATERFALLS = 24
+#: Fewer lesions than this are read faster in the table of followed lesions.
+_LEAST_LESIONS = 3
 # Pixels of the files per pixel of the screen: figures are written at 160 dots per inch and shown at 96.
 _SCALE = 160 / 96
 
@@ -78,13 +81,13 @@ def course_pictures(sessions: Sequence[SessionResults]) -> list[Picture]:
         return []
     for followed in followed_lesions(sessions)[:_MOST_WATERFALLS]:
         changes = followed.changes()
-        if not changes:
+        if len(changes) < _LEAST_LESIONS:
             continue
         whose = " ".join(part for part in (followed.subject, followed.agent) if part)
         first, last = followed.sessions[0], followed.sessions[-1]
         title = f"{whose}: change of each lesion"
         caption = f"Change of SUVpeak of the lesions followed from {first} to {last}, largest rise first."
-        figure = waterfall_figure(changes, symbol="SUVpeak", title=f"{whose}, {first} to {last}")
+        figure = waterfall_figure(changes, symbol="SUVpeak", title=plain_name(whose, 44))
         listed = ", ".join(f"{k} {v:+.0f} %" for k, v in sorted(changes.items()))
         found.append(_drawn(title, caption, listed, "waterfall", png_bytes(figure)))
     return found

@@ -37,6 +37,8 @@ MAIN = (
 #: More columns than this do not fit a page.
 MOST_COLUMNS = 7
 _FOLD_FROM = 25
+#: How a flag ends that says how a lesion is called in its session; the line of the table says so already.
+_LOCAL_NAME = " of this session"
 _GREEK = {"Delta t": "Δt", "Psi": "Ψ", "rho": "ρ", "rho_A": "ρ<sub>A</sub>"}
 #: Kind of uncertainty: the short name beside ±, and what it means.
 _KINDS = {
@@ -161,6 +163,7 @@ def _spread(row: Row) -> str:
 def remarks(row: Row) -> list[str]:
     """What a footnote says about a row: its flags, and what its uncertainty is."""
     found = [part.strip() for part in row["flags"].split(";") if part.strip()]
+    found = [part for part in found if not part.endswith(_LOCAL_NAME)]
     spread = _spread(row)
     if spread.startswith("±"):
         found.append(_meaning(row))

@@ -124,6 +124,9 @@ def _draw(
         TruthField(_title(f), _sampled(volumes[f], points), volumes[f].unit, _KNOWN.get(f, ("", "viridis"))[1])
         for f in wanted[:_MOST_FIELDS]
     ]
+    true = None if uptake is None else _sampled(uptake, points)
+    if true is not None and _FRACTION in volumes:  # a tumour's field knows nothing of the tissue around it
+        true = np.where(_sampled(volumes[_FRACTION], points) > 0, true, np.float32(np.nan))
     outline = _labels(inside, cells.geometry, points) > 0
     measured = _labels(lesions, seen_geometry, points) > 0 if lesions is not None else None
     shown = (agent.name if agent is not None else acquisition.agent) or "the agent"
@@ -132,7 +135,7 @@ def _draw(
         fields,
         spacing=(spacing, spacing),
         outline=outline,
-        true_uptake=_sampled(uptake, points) if uptake is not None else None,
+        true_uptake=true,
         seen=_sampled(seen, points),
         measured=measured if measured is not None and measured.any() else None,
         unit=seen.unit,
