@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from timelens.lenses.pet.dynamic_curves import (
     weights_of,
 )
 from timelens.lenses.pet.dynamic_fit import RegionFits, fit_regions, resolve_t_star
-from timelens.lenses.pet.dynamic_input import Given, find_input, input_table
+from timelens.lenses.pet.dynamic_input import Given, Scan, find_input, input_table
 from timelens.lenses.pet.dynamic_maps import map_images, tissue_mask
 from timelens.lenses.pet.dynamic_models import AgentInput, Build, build, find_model
 from timelens.lenses.pet.dynamic_recipe import kinetics_of
@@ -32,7 +32,7 @@ from timelens.study.identity import KnownAgent, identify
 from timelens.study.image import Image
 from timelens.study.region import Region
 
-__all__ = ["Scan", "activity_of", "analyse", "described", "finish_curves", "found_input", "region_masks"]
+__all__ = ["activity_of", "analyse", "described", "finish_curves", "found_input", "region_masks"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -42,31 +42,6 @@ Steps = Mapping[str, Mapping[str, Any]]
 LATE_S = 600.0
 #: Regions of these roles are no tissue that a curve would describe.
 _NO_TISSUE = ("exclude", "body", "unknown", "reference")
-
-
-@dataclass(eq=False)
-class Scan:
-    """What the steps share."""
-
-    pet: Acquisition
-    agent: KnownAgent
-    known: Kinetics | None
-    frames: Frames
-    image: Image
-    masks: dict[str, Mask]
-    roles: dict[str, str]
-    result: Result = field(default_factory=Result)
-
-    def context(self, role: str) -> dict[str, str]:
-        """What a row of a region with that role says of scan and agent; target and component are of lesions alone."""
-        lesion = role == "lesion"
-        return {
-            "acquisition": self.pet.id,
-            "modality": "pet",
-            "agent": self.agent.name,
-            "target": self.agent.target if lesion else "",
-            "component": self.agent.component if lesion else "",
-        }
 
 
 def analyse(
@@ -94,7 +69,7 @@ def analyse(
     image, problems = activity_of(pet, agent)
     result.problems += problems
     masks, roles = region_masks(image, [*result.regions.values(), *regions], result)
-    scan = Scan(pet, agent, kinetics_of(agent.record), frames, image, masks, roles, result)
+    scan = Scan(pet, agent, kinetics_of(agent.record), frames, image, masks, roles, result, at_injection=not problems)
     if not masks:
         result.problems.append(_warn("No region is given or was found: there are maps, and no curves", pet, "regions"))
     curves = region_curves(image, masks)
@@ -196,10 +171,7 @@ def found_input(
 ) -> Given | None:
     """The input, or a problem that says what the series was measured without."""
     try:
-        found, problems = find_input(
-            scan.pet, scan.image, scan.frames, curves, scan.masks, scan.roles, blood, scan.agent, scan.known,
-            weights, steps["input"], steps["fit"],
-        )  # fmt: skip
+        found, problems = find_input(scan, curves, weights, blood, steps["input"])
     except TimelensError as error:
         scan.result.problems.append(error.at(file=scan.pet.where).problem)
         return None

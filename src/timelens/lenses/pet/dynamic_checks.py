@@ -42,6 +42,8 @@ _BLOOD_SUV = (0.25, 40.0)
 _BRIGHT = (0.03, 12.0)
 #: The largest of some regions over the same.
 _REGIONS = (0.01, 12.0)
+#: Part of the decay constant at which sampled blood has to fall behind the image's to be called uncorrected.
+_DECAY_SLOPE = (0.6, 1.6)
 #: Blood region over sampled blood: partial volume lowers it, spill-in raises it.
 _POOL = (0.15, 4.0)
 
@@ -186,8 +188,8 @@ def check_decay(blood: InputFunction, frames: Frames, pool: Floats, half_life_s:
     if constant * span < 0.5:
         return
     slope = np.polyfit(frames.middle[late], np.log(seen[late] / pool[late]), 1, w=np.sqrt(frames.duration[late]))[0]
-    if abs(slope) < 0.6 * constant:
-        return
+    if not _DECAY_SLOPE[0] < abs(slope) / constant < _DECAY_SLOPE[1]:
+        return  # level, or so steep that decay is not the reason: the region may hold tissue
     behind = slope < 0
     raise DataError(
         "Blood falls behind the blood of the image as if it were not decay-corrected"

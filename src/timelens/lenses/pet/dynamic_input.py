@@ -24,12 +24,13 @@ from timelens.lenses.pet.dynamic_curves import Curves
 from timelens.lenses.pet.dynamic_image_input import blood_recovery, image_input, shell_of
 from timelens.lenses.pet.dynamic_models import AgentInput
 from timelens.study.acquisition import Acquisition
+from timelens.study.contract import Result
 from timelens.study.identity import KnownAgent
 from timelens.study.image import Image
 from timelens.study.measurement import Measurement
 from timelens.study.table import Table
 
-__all__ = ["Given", "delayed", "find_input", "input_table"]
+__all__ = ["Given", "Scan", "delayed", "find_input", "input_table"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -64,19 +65,46 @@ class Given:
     rows: list[Measurement] = field(default_factory=list)
 
 
+@dataclass(eq=False)
+class Scan:
+    """A dynamic series as the steps of its analysis share it.
+
+    Attributes
+    ----------
+    pet, agent, known
+        The acquisition, who its agent is, and the agent's kinetic default.
+    frames, image
+        Times in s from the injection, and the series, in Bq/mL at injection where ``at_injection``.
+    masks, roles
+        By name of the region.
+    result
+        What is being filled.
+    """
+
+    pet: Acquisition
+    agent: KnownAgent
+    known: Kinetics | None
+    frames: Frames
+    image: Image
+    masks: dict[str, Mask]
+    roles: dict[str, str]
+    result: Result = field(default_factory=Result)
+    at_injection: bool = True
+
+    def context(self, role: str) -> dict[str, str]:
+        """What a row of a region with that role says of scan and agent; target and component are of lesions alone."""
+        lesion = role == "lesion"
+        return {
+            "acquisition": self.pet.id,
+            "modality": "pet",
+            "agent": self.agent.name,
+            "target": self.agent.target if lesion else "",
+            "component": self.agent.component if lesion else "",
+        }
+
+
 def find_input(
-    pet: Acquisition,
-    image: Image,
-    frames: Frames,
-    curves: Curves,
-    masks: Mapping[str, Mask],
-    roles: Mapping[str, str],
-    blood: Sequence[Acquisition],
-    agent: KnownAgent,
-    known: Kinetics | None,
-    weights: Floats,
-    options: Mapping[str, Any],
-    fit_options: Mapping[str, Any],
+    scan: Scan, curves: Curves, weights: Floats, blood: Sequence[Acquisition], options: Mapping[str, Any]
 ) -> tuple[Given, list[Problem]]:
     """The best input that is there, or the one that the options ask for.
 
@@ -90,12 +118,13 @@ def find_input(
     source = options["source"]
     records = [samples_of(table) for table in blood]
     active = [r for r in records if r.whole_blood is not None or r.plasma is not None]
-    pool = _pool(options["region"], roles, masks)
+    known, masks = scan.known, scan.masks
+    pool = _pool(options["region"], scan.roles, masks)
     reference = _reference(options["reference"], masks, known)
     if source == "arterial" or (source == "auto" and active):
-        return _arterial(pet, image, frames, curves, pool, records, agent, known, weights, options)
+        return _arterial(scan, curves, weights, pool, records, options)
     if source == "image-derived" or (source == "auto" and pool is not None and _image_allowed(known, options, records)):
-        return _from_image(image, frames, curves, masks, pool, records, known, options)
+        return _from_image(scan, curves, pool, records, options)
     if source == "reference" or (source == "auto" and reference is not None):
         if reference is None:
             raise MissingFieldError(
@@ -153,21 +182,19 @@ def _reference(stated: Any, masks: Mapping[str, Mask], known: Kinetics | None) -
 
 
 def _arterial(
-    pet: Acquisition,
-    image: Image,
-    frames: Frames,
+    scan: Scan,
     curves: Curves,
+    weights: Floats,
     pool: str | None,
     records: Sequence[BloodSamples],
-    agent: KnownAgent,
-    known: Kinetics | None,
-    weights: Floats,
     options: Mapping[str, Any],
 ) -> tuple[Given, list[Problem]]:
-    if image.unit != "Bq/mL":
+    pet, frames, agent, known = scan.pet, scan.frames, scan.agent, scan.known
+    if not scan.at_injection:
         raise DataError(
-            "Blood in Bq/mL needs tissue in Bq/mL at injection", file=pet.where, field="Units", found=image.unit,
-            expected="Bq/mL", mend="complete dose, times and half-life, or use a reference region",
+            "Blood in Bq/mL needs tissue in Bq/mL at injection", file=pet.where, field="Units", found=scan.image.unit,
+            expected="Bq/mL, decay-corrected to a known time",
+            mend="complete times and half-life, or use a reference region",
         )  # fmt: skip
     half_life = agent.half_life_s or pet.half_life_s
     file = ", ".join(r.file for r in records)
@@ -257,15 +284,9 @@ def delayed(
 
 
 def _from_image(
-    image: Image,
-    frames: Frames,
-    curves: Curves,
-    masks: Mapping[str, Mask],
-    pool: str | None,
-    records: Sequence[BloodSamples],
-    known: Kinetics | None,
-    options: Mapping[str, Any],
+    scan: Scan, curves: Curves, pool: str | None, records: Sequence[BloodSamples], options: Mapping[str, Any]
 ) -> tuple[Given, list[Problem]]:
+    image, frames, masks, known = scan.image, scan.frames, scan.masks, scan.known
     if pool is None:
         raise MissingFieldError(
             "An image-derived input needs a blood region", field="input.region", found="no region with the role",

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from timelens.engines.kinetics.frames import Frames
 from timelens.errors import MissingFieldError, TimelensError, UsageError
-from timelens.lenses.pet.dynamic import Scan, Steps, activity_of, described, finish_curves, found_input, region_masks
+from timelens.lenses.pet.dynamic import Steps, activity_of, described, finish_curves, found_input, region_masks
 from timelens.lenses.pet.dynamic_beds import Bed, group_beds, join_maps, stitched, whole_grid
 from timelens.lenses.pet.dynamic_checks import covering
 from timelens.lenses.pet.dynamic_curves import Curves, curves_table, frames_of, region_curves, weights_of
 from timelens.lenses.pet.dynamic_fit import fit_regions
-from timelens.lenses.pet.dynamic_input import Given, input_table
+from timelens.lenses.pet.dynamic_input import Given, Scan, input_table
 from timelens.lenses.pet.dynamic_maps import map_images, tissue_mask
 from timelens.lenses.pet.dynamic_models import Build, build, find_model
 from timelens.lenses.pet.dynamic_recipe import kinetics_of
