@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +12,22 @@ from timelens.study.geometry import Geometry
 from timelens.study.region import Region
 from timelens.tumor.digital_patient import DigitalPatient, Point, Shape, lesion
 from timelens.tumor.paint import label_region
-from timelens.tumor.scene import Scene, TumourField
+from timelens.tumor.scene import Scene
 
-__all__ = ["BACKGROUND", "DIAMETERS", "TUMOURS", "UPTAKE", "reference_region", "ring", "spheres", "tumours"]
+if TYPE_CHECKING:
+    from timelens.tumor.agents import AgentScene
+
+__all__ = [
+    "BACKGROUND",
+    "DIAMETERS",
+    "TUMOURS",
+    "UPTAKE",
+    "fdg_tumours",
+    "reference_region",
+    "ring",
+    "spheres",
+    "tumours",
+]
 
 #: Spheres of the NEMA NU 2 image-quality phantom, in mm.
 DIAMETERS = (10.0, 13.0, 17.0, 22.0, 28.0, 37.0)
@@ -44,7 +58,8 @@ def spheres(places: list[Point], uptake: float = UPTAKE) -> Scene:
 
 def tumours(places: list[Point], end_s: float) -> Scene:
     """The body with three virtual tumours under FDG, whose uptake differs from voxel to voxel."""
-    fields = tuple(replace(field, centre=place) for field, place in zip(_fdg_fields(float(end_s)), places, strict=True))
+    known = fdg_tumours(float(end_s)).values()
+    fields = tuple(replace(each.scene.fields[0], centre=place) for each, place in zip(known, places, strict=True))
     return Scene(_body(()), fields=fields)
 
 
@@ -60,8 +75,16 @@ def _body(lesions: tuple[Shape, ...]) -> DigitalPatient:
 
 
 @lru_cache(maxsize=4)
-def _fdg_fields(end_s: float) -> tuple[TumourField, ...]:
-    """Uptake of FDG in each tumour, from its vessels and cells and the blood of a human host."""
+def fdg_tumours(end_s: float, dynamic: bool = False) -> dict[str, AgentScene]:
+    """FDG in each of the virtual tumours, from their vessels and cells and the blood of a human host.
+
+    Parameters
+    ----------
+    end_s
+        Last time that is needed, s from the injection.
+    dynamic
+        Whether the uptake is needed from the injection on, every few seconds at first; else only its slow course.
+    """
     from timelens.tumor.agents import PlacedTumour, agent_scene
     from timelens.tumor.architecture import EXCLUDED, INFLAMED
     from timelens.tumor.host import body_phantom, reference_host
@@ -70,9 +93,16 @@ def _fdg_fields(end_s: float) -> tuple[TumourField, ...]:
     grid = Geometry.from_spacing((40, 40, 40), (_STEP_MM,) * 3, frame="tumour")
     kinds = (INFLAMED, EXCLUDED, replace(INFLAMED, necrotic_fraction=0.35))
     host, times = body_phantom(reference_host("human")), np.linspace(0.0, end_s, 25)
-    found = []
-    for name, kind in zip(TUMOURS, kinds, strict=True):
-        tumour = build(replace(kind, diameter_mm=_TUMOUR_MM), grid, 1)
-        seen = agent_scene(host, "f18-fdg", {name: PlacedTumour(tumour, (60.0, 40.0, 300.0))}, times)
-        found += seen.scene.fields
-    return tuple(found)
+    if dynamic:
+        times = np.unique(
+            np.concatenate([np.arange(0.0, 120.0, 5.0), np.arange(120.0, 600.0, 30.0), times[times > 600]])
+        )
+    return {
+        name: agent_scene(
+            host,
+            "f18-fdg",
+            {name: PlacedTumour(build(replace(kind, diameter_mm=_TUMOUR_MM), grid, 1), (60.0, 40.0, 300.0))},
+            times,
+        )
+        for name, kind in zip(TUMOURS, kinds, strict=True)
+    }

@@ -29,6 +29,7 @@ __all__ = ["LENSES", "Judge", "Validation", "judge_of", "validate"]
 #: Name of the lens to its module here.
 LENSES: Mapping[str, str] = {
     "pet": "timelens.run.validation.pet",
+    "pet-dynamic": "timelens.run.validation.pet_dynamic",
 }
 
 
