@@ -126,7 +126,7 @@ def _draw(
     ]
     true = None if uptake is None else _sampled(uptake, points)
     if true is not None and _FRACTION in volumes:  # a tumour's field knows nothing of the tissue around it
-        true = np.where(_sampled(volumes[_FRACTION], points) > 0, true, np.float32(np.nan))
+        true = np.where(_sampled(volumes[_FRACTION], points) >= 0.5, true, np.float32(np.nan))
     outline = _labels(inside, cells.geometry, points) > 0
     measured = _labels(lesions, seen_geometry, points) > 0 if lesions is not None else None
     shown = (agent.name if agent is not None else acquisition.agent) or "the agent"
