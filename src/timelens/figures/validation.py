@@ -16,6 +16,8 @@ __all__ = ["cases_figure", "dots_figure", "spheres_figure"]
 
 Row = Mapping[str, Any]
 _BAND = "#e4e7eb"
+#: Larger deviations leave the frame.
+_MOST_PERCENT = 150
 
 
 def spheres_figure(rows: Sequence[Row]) -> Figure:
@@ -81,6 +83,9 @@ def cases_figure(rows: Sequence[Row]) -> Figure:
             "change (%)", title=title,
         )  # fmt: skip
         draw(axes, mine, column)
+        if axes.get_ylim()[1] > _MOST_PERCENT:  # a rule that leaks into the background
+            axes.set_ylim(max(axes.get_ylim()[0], -105), _MOST_PERCENT)
+            axes.set_title(f"{title} (cut at {_MOST_PERCENT} %)", fontsize=10, color=INK, loc="left")
         axes.axhline(0, color=MUTED, linewidth=0.8)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False, labelcolor=INK)
     return figure
@@ -142,7 +147,7 @@ def _over_region(axes: Axes, rows: Sequence[Row], column: str) -> None:
     """Points beside each other for every region: by quantity, or by case where there are several."""
     regions = list(dict.fromkeys(str(r["region"]) for r in rows))
     key = "case" if len({r["case"] for r in rows}) > 1 else "quantity"
-    kinds = list(dict.fromkeys(str(r[key]) for r in rows))
+    kinds = list(dict.fromkeys(str(r[key]) for r in rows if r[column] is not None))
     for k, kind in enumerate(kinds):
         mine = [r for r in rows if r[key] == kind and r[column] is not None]
         x = [regions.index(str(r["region"])) + 0.7 * ((k + 0.5) / len(kinds) - 0.5) for r in mine]
