@@ -239,5 +239,5 @@ def _input(
     check_against_image(whole or plasma, frames, curves.bright, regions=True, file=file)
     given = replace(given, plasma=plasma, blood=whole)
     wanted = 0.0 if options.delay_s == "each" else options.delay_s
-    given, _, rows, remarks = delayed(given, frames, curves, weights, wanted)
+    given, _, rows, remarks = delayed(given, frames, curves, wanted)
     return given, (), [*problems, *held, *remarks], rows

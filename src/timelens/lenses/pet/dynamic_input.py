@@ -39,6 +39,8 @@ Mask = NDArray[np.bool_]
 _SHORT_FRAMES, _SHORT_S = 4, 20.0
 #: Search range of the delay, s.
 _DELAYS = (-30.0, 60.0)
+#: It is searched in the frames of the first so many s, if there are enough; all count the same, as the bolus decides.
+_DELAY_FROM_S, _DELAY_FRAMES = 600.0, 10
 #: Points of a curve in the table of the input.
 _MOST_POINTS = 600
 
@@ -228,12 +230,12 @@ def _arterial(
     except TimelensError as error:
         raise error.at(file=file) from None
     given = replace(given, plasma=plasma, blood=whole)
-    given, delay, rows, remarks = delayed(given, frames, curves, weights, options["delay_s"], pool)
+    given, delay, rows, remarks = delayed(given, frames, curves, options["delay_s"], pool)
     return Given(given, () if pool is None else (pool,), delay, rows), [*problems, *held, *remarks]
 
 
 def delayed(
-    given: AgentInput, frames: Frames, curves: Curves, weights: Floats, wanted: Any, pool: str | None = None
+    given: AgentInput, frames: Frames, curves: Curves, wanted: Any, pool: str | None = None
 ) -> tuple[AgentInput, float, list[Measurement], list[Problem]]:
     """The input shifted to the tissue: by the stated delay, or by the one for which the regions' mean fits best."""
     assert given.plasma is not None
@@ -252,12 +254,16 @@ def delayed(
         plasma, blood = given.plasma, given.blood
         voxels = np.maximum(curves.voxels[tissue], 1)
         mean = np.average(np.nan_to_num(curves.mean[:, tissue]), axis=1, weights=voxels)
+        early = frames.start < _DELAY_FROM_S
+        if early.sum() < _DELAY_FRAMES:
+            early[:] = True
+        seen = frames.select(early)
         found = fit_delay(
-            lambda d: TwoTissue(frames, plasma.shifted(d), None if blood is None else blood.shifted(d)),
-            mean, weights, bounds=_DELAYS,
+            lambda d: TwoTissue(seen, plasma.shifted(d), None if blood is None else blood.shifted(d)),
+            mean[early], bounds=_DELAYS,
         )  # fmt: skip
         delay = found.delay
-        how = f"delay {delay:.1f} s, fitted to the mean of the regions"
+        how = f"delay {delay:.1f} s, fitted to the regions' mean over the first frames"
         if found.at_bound:
             problems.append(
                 Problem(
@@ -271,7 +277,7 @@ def delayed(
             Measurement(
                 "input_delay", delay, "s", region="all regions", uncertainty=error,
                 uncertainty_kind="standard_error" if np.isfinite(error) else "none",
-                method="2tcm of the mean of the regions", method_version=timelens.__version__,
+                method="2tcm of the mean of the regions, first frames", method_version=timelens.__version__,
             )
         )  # fmt: skip
     shifted = replace(
