@@ -168,3 +168,52 @@ def test_hostile_spreadsheets(tmp_path, monkeypatch):
         archive.writestr("xl/worksheets/sheet1.xml", bytes(1 << 22))
     with pytest.raises(UnsafeFileError, match=r"compression bomb.*a\.bld"):
         blood.read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "time[min],whole-blood[kBq/cc],plasma[kBq/cc]\n0,0,0\n1,2,3\n"),
+        ("a.csv", "time (min); blood (kBq/mL); plasma (kBq/mL)\n0;0;0\n1;2;3\n"),
+        ("a.crv", "sample-time[minutes]\twhole-blood[kBq/cc]\tplasma[kBq/cc]\n0\t0\t0\n1\t2\t3\n"),
+        ("a.kbq", "# timeunit := min\n# unit := kBq/mL\ntime  blood  plasma\n0 0 0\n1 2 3\n"),
+        ("a.tsv", "time\twhole_blood_radioactivity\tplasma_radioactivity\n0\t0\t0\n60\t2\t3\n"),
+    ],
+)
+def test_one_blood_in_many_tables(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    table = blood.read(path, unit="kBq/mL" if name == "a.tsv" else None).data
+    assert list(table.data.columns) == ["time", "whole_blood_radioactivity", "plasma_radioactivity"]
+    assert table.data.to_numpy().tolist() == [[0, 0, 0], [60, 2, 3]]
+    assert table.column_units == {
+        "time": "s", "whole_blood_radioactivity": "kBq/mL", "plasma_radioactivity": "kBq/mL"
+    }  # fmt: skip
+
+
+def test_comments_may_say_that_samples_are_decay_corrected(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("# decay_corrected = false\ntime[s],blood[Bq/mL]\n0,1\n1,2\n")
+    assert blood.read(path).extra["DecayCorrected"] == "false"
+
+
+def test_percent_of_parent_becomes_a_fraction_where_its_unit_says_so(tmp_path):
+    from timelens.lenses.pet.dynamic_blood import samples_of
+
+    path = tmp_path / "a.csv"
+    path.write_text("time[s],plasma[Bq/mL],parent-fraction[%]\n0,1,100\n60,2,50\n")
+    assert samples_of(blood.read(path)).parent_fraction[1].tolist() == [1.0, 0.5]
+
+
+def test_columns_that_are_the_same(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("time[s],blood[Bq/mL],whole-blood[Bq/mL]\n0,1,1\n1,2,2\n")
+    with pytest.raises(FormatError, match="two columns are the same"):
+        blood.read(path)
+
+
+def test_what_looks_like_blood():
+    assert blood.looks_like("time[min],plasma[kBq/cc]\n0,1\n")
+    assert not blood.looks_like("time,plasma\n0,1\n")
+    assert not blood.looks_like("start[s]\tend[kBq/cc]\tblood\n")
+    assert not blood.looks_like("")

@@ -1,6 +1,6 @@
 """Text tables whose column heads hold units: ``time[minutes]``, ``blood (kBq/cc)``; PMOD, Turku and plain CSV.
 
-Columns are separated by tabs, semicolons, commas or blanks, whichever splits the head into most. Lines that begin with
+Columns are separated by tabs, else semicolons, else commas, else blanks, whichever the head holds. Lines that begin with
 ``#`` are comments; ``# unit := kBq/mL`` and ``# timeunit := min`` among them hold for columns that state nothing.
 """
 
@@ -67,7 +67,7 @@ def parse_headed(text: str, *, file: object = "") -> HeadedTable:
         raise FormatError(
             "The file holds no samples", file=file, field="rows", found=len(lines), expected="a head, rows"
         )
-    best = max(("\t", ";", ",", None), key=lambda mark: len(_cells(lines[0], mark)))
+    best = next((mark for mark in ("\t", ";", ",") if mark in lines[0]), None)
     heads = [split_head(cell) for cell in _cells(lines[0], best)]
     if len(heads) < 2:
         raise FormatError(
