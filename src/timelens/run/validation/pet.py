@@ -18,6 +18,7 @@ from timelens.run.validation.rows import Draw, Empty
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Administration, Protocol, Result, Simulated
 from timelens.study.measurement import Measurement
+from timelens.study.region import Region
 from timelens.tumor.digital_patient import Point
 from timelens.tumor.scene import Scene
 
@@ -81,8 +82,8 @@ def draw(protocol: Protocol, case: str, rng: np.random.Generator) -> list[Draw]:
         places = phantom.ring(len(phantom.DIAMETERS), rng)
         scan = _Scan.of(protocol, phantom.spheres(places), rng, nuclide)
         if case == "spheres":
-            bare = _Scan.of(protocol, phantom.spheres(places, phantom.BACKGROUND), rng, nuclide)
-            return scan.draws(case, _values(bare.measure(noisy=True)))
+            bare = _Scan.of(protocol, phantom.empty(), rng, nuclide)
+            return scan.draws(case, _values(bare.measure(noisy=True, regions=scan.made.regions)))
     return scan.draws(case)
 
 
@@ -117,8 +118,16 @@ class _Scan:
         """Rows within the true outlines."""
         return self.quantify(noisy=noisy, given=True, **change).measurements
 
-    def quantify(self, *, noisy: bool, given: bool, rule: Mapping[str, Any] | None = None, off: float = 0.0) -> Result:
-        """What the lens makes of the scan, as a user would ask for it."""
+    def quantify(
+        self,
+        *,
+        noisy: bool,
+        given: bool,
+        rule: Mapping[str, Any] | None = None,
+        off: float = 0.0,
+        regions: Sequence[Region] | None = None,
+    ) -> Result:
+        """What the lens makes of the scan, as a user would ask for it; ``regions`` are outlines other than its own."""
         acquisition: Acquisition = (self.made.acquisitions if noisy else self.made.noise_free)[0]
         geometry = acquisition.image.geometry
         assert geometry is not None
@@ -128,8 +137,8 @@ class _Scan:
             "partial_volume": {"fwhm_mm": width, "background": phantom.BACKGROUND},
         }
         organs = phantom.reference_region(geometry)
-        regions = [*self.made.regions, organs] if given else [organs]
-        return PetLens().quantify({"pet": acquisition}, regions, options)
+        outlines = [*(self.made.regions if regions is None else regions), organs] if given else [organs]
+        return PetLens().quantify({"pet": acquisition}, outlines, options)
 
     @property
     def sizes(self) -> dict[str, float]:

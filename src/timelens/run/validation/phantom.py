@@ -47,13 +47,18 @@ def ring(count: int, rng: np.random.Generator) -> list[Point]:
     return [(float(x), float(y), float(z)) for x, y, z in places]
 
 
-def spheres(places: list[Point], uptake: float = UPTAKE) -> Scene:
+def spheres(places: list[Point]) -> Scene:
     """A body of 300 by 230 by 180 mm with the six spheres."""
     made = [
-        lesion(f"sphere {diameter:g} mm", place, diameter, uptake, hu=0.0)
+        lesion(f"sphere {diameter:g} mm", place, diameter, UPTAKE, hu=0.0)
         for diameter, place in zip(DIAMETERS, places, strict=True)
     ]
     return Scene(_body(tuple(made)))
+
+
+def empty() -> Scene:
+    """The body alone."""
+    return Scene(_body(()))
 
 
 def tumours(places: list[Point], end_s: float) -> Scene:
