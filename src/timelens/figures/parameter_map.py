@@ -34,6 +34,8 @@ _GAP, _BAR = 0.12, 1.0
 #: Values up to this percentile are told apart by colour; a fit gone astray must not darken the whole map.
 _ROBUST = 99.0
 _MARGIN = 0.06
+#: Voxels that are looked at for the range of colours.
+_ENOUGH = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def robust_range(values: Volume) -> tuple[float, float]:
 
     A map with clearly negative values (1st percentile below a tenth of the upper end, negated) starts below zero.
     """
-    finite = values[np.isfinite(values)]
+    step = max(1, values.size // _ENOUGH)  # of a large map a regular part says the same
+    finite = values.reshape(-1)[::step]
+    finite = finite[np.isfinite(finite)]
     if not finite.size:
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(finite, [100 - _ROBUST, _ROBUST]))
@@ -106,7 +110,7 @@ def parameter_map_figure(
     UsageError
         If shapes differ, or there is no such layout.
     """
-    values = np.asarray(values, float)
+    values = _real(values)
     beside = {"error": error, "anatomy": anatomy, "labels": labels}
     shapes = {name: np.shape(v) for name, v in beside.items() if v is not None}
     if values.ndim != 3 or len(spacing) != 3 or any(shape != values.shape for shape in shapes.values()):
@@ -122,7 +126,7 @@ def parameter_map_figure(
     name = symbol_math(symbol)
     rows: list[tuple[Volume, str, str]] = [(values, name, _COLOURS)]
     if error is not None:
-        rows.append((np.asarray(error, float), f"SE of {name}", _ERROR_COLOURS))
+        rows.append((_real(error), f"SE of {name}", _ERROR_COLOURS))
     wide = _WIDEST - _GAP * (len(views) - 1)
     scale = min(_TALLEST / max(v.size[1] for v in views), wide / sum(v.size[0] for v in views))
     tall = max(v.size[1] for v in views) * scale
@@ -137,24 +141,38 @@ def parameter_map_figure(
             panel = _cut(figure, panel_box, view, volume, spacing, limits, colours, anatomy, labels, letters)
             panel.title(view.title)
             left += view.size[0] * scale + _GAP
-        finite = volume[np.isfinite(volume)]
-        over = bool(finite.size and finite.max() > limits[1])
+        count, above, largest = _told(volume, limits[1])
         bar = (left - _GAP + 0.1, bottom, 0.12, tall)
-        colour_bar(figure, bar, colours=colours, limits=limits, label=with_unit(label, unit), over=over)
+        colour_bar(figure, bar, colours=colours, limits=limits, label=with_unit(label, unit), over=above > 0)
         w, h = figure.get_size_inches()
-        figure.text(0.15 / w, (bottom - 0.17) / h, _said(finite, limits, unit), fontsize=8, color=MUTED,
+        figure.text(0.15 / w, (bottom - 0.17) / h, _said(count, above, largest, limits, unit), fontsize=8, color=MUTED,
                     parse_math=False)  # fmt: skip
     return figure
 
 
-def _said(finite: Volume, limits: tuple[float, float], unit: str) -> str:
+def _real(values: Volume) -> Volume:
+    array = np.asarray(values)
+    return array if array.dtype.kind == "f" else array.astype(np.float32)
+
+
+def _told(values: Volume, upper: float) -> tuple[int, int, float]:
+    """How many voxels have a value, how many lie above the colours, and the largest; slice by slice, for large maps."""
+    count, above, largest = 0, 0, -np.inf
+    for part in values:
+        finite = part[np.isfinite(part)]
+        if finite.size:
+            count, above = count + finite.size, above + int((finite > upper).sum())
+            largest = max(largest, float(finite.max()))
+    return count, above, largest
+
+
+def _said(count: int, above: int, largest: float, limits: tuple[float, float], unit: str) -> str:
     """What the colours leave out, in words."""
-    if not finite.size:
+    if not count:
         return "no voxel has a value"
     shown = f"colours from {limits[0]:g} to {limits[1]:g}{_spaced(unit)}"
-    above = int((finite > limits[1]).sum())
-    rest = f", {above} voxel{'s' if above > 1 else ''} above, up to {finite.max():.3g}" if above else ""
-    return f"{shown}{rest}; {finite.size} voxels with a value".replace("-", "−")
+    rest = f", {above} voxel{'s' if above > 1 else ''} above, up to {largest:.3g}" if above else ""
+    return f"{shown}{rest}; {count} voxels with a value".replace("-", "−")
 
 
 def _spaced(unit: str) -> str:

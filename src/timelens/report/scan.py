@@ -8,7 +8,6 @@ from typing import Any
 
 from timelens.knowledge import agents, components, targets
 from timelens.report.audit import AuditView, audit_views
-from timelens.report.numbers import number_text
 from timelens.report.parameters import ParameterTable, is_parameter, parameter_table
 from timelens.report.pictures import Picture
 from timelens.report.read import Row, SessionResults
@@ -140,5 +139,5 @@ def _name(find: Any, text: str) -> str:
 def _after(seconds: float) -> str:
     for unit, size in (("d", _DAY_S), ("h", _HOUR_S), ("min", 60.0)):
         if abs(seconds) >= 3 * size:
-            return f"{number_text(seconds / size)} {unit} after time zero"
-    return f"{number_text(seconds)} s after time zero"
+            return f"{seconds / size:.3g} {unit} after time zero"
+    return f"{seconds:.3g} s after time zero"
