@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import timelens
-from timelens.engines.kinetics.blood import fit_delay
+from timelens.engines.kinetics.delay import WithDelay
 from timelens.engines.kinetics.frames import Frames
 from timelens.engines.kinetics.tissue import TwoTissue
 from timelens.errors import DataError, MissingFieldError, Problem, TimelensError
@@ -258,13 +258,12 @@ def delayed(
         if early.sum() < _DELAY_FRAMES:
             early[:] = True
         seen = frames.select(early)
-        found = fit_delay(
-            lambda d: TwoTissue(seen, plasma.shifted(d), None if blood is None else blood.shifted(d)),
-            mean[early], bounds=_DELAYS,
-        )  # fmt: skip
-        delay = found.delay
+        found = WithDelay(
+            lambda d: TwoTissue(seen, plasma.shifted(d), None if blood is None else blood.shifted(d)), bounds=_DELAYS
+        ).fit(mean[early])
+        delay, error = float(found.parameters["delay"]), float(found.standard_errors["delay"])
         how = f"delay {delay:.1f} s, fitted to the regions' mean over the first frames"
-        if found.at_bound:
+        if delay in _DELAYS:
             problems.append(
                 Problem(
                     "The delay between blood and tissue lies on the edge of what was searched: the clocks may differ",
@@ -272,7 +271,6 @@ def delayed(
                     mend="state clock_offset_s, or delay_s", severity="warning",
                 )
             )  # fmt: skip
-        error = found.standard_error
         rows.append(
             Measurement(
                 "input_delay", delay, "s", region="all regions", uncertainty=error,
