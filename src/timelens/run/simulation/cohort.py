@@ -170,6 +170,7 @@ def _subject(task: _Task) -> _Done:
     rng = np.random.default_rng([spec.seed, task.number])
     subject = f"sub-{task.number:03d}"
     one = (virtual_subject if spec.host is not None else digital_subject)(spec, arm, rng)
+    alone = len(spec.doses) == 1
     done = _Done([], [], population_rows(subject, arm.name, one.courses))
     for visit in one.visits:
         session = f"ses-{visit.number:02d}"
@@ -182,9 +183,9 @@ def _subject(task: _Task) -> _Done:
             parts.append(part)
             done.truth.extend(_rows(subject, session, part, made, visit.scenes[dose.name]))
         if spec.format == "bids":
-            write_bids(root, subject, session, spec.name, parts, arm.leave_out)
+            write_bids(root, subject, session, spec.name, parts, arm.leave_out, alone=alone)
         else:
-            write_dicom(root, subject, session, start, parts, arm.leave_out)
+            write_dicom(root, subject, session, start, parts, arm.leave_out, alone=alone)
         if visit.tumours:
             geometry = parts[0].scans[0].image.geometry
             frame = geometry.frame if geometry is not None else None

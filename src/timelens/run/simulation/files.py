@@ -65,11 +65,20 @@ def organ_region(host: DigitalPatient, grid: Geometry, *, species: str = "human"
 
 
 def write_dicom(
-    root: Path, subject: str, session: str, start: datetime, parts: Sequence[Scanned], leave_out: Sequence[str]
+    root: Path,
+    subject: str,
+    session: str,
+    start: datetime,
+    parts: Sequence[Scanned],
+    leave_out: Sequence[str],
+    *,
+    alone: bool,
 ) -> None:
-    """``DICOM/SIM-001/ses-01/<series>/*.dcm``; the scans of one visit are one study, whatever their day."""
+    """``DICOM/SIM-001/ses-01/<series>/*.dcm``; the scans of one visit are one study, whatever their day.
+
+    ``alone`` says that the cohort knows one administration only, so that its scans need no name.
+    """
     place = root / "DICOM" / subject.replace("sub-", "SIM-") / session
-    alone = len(parts) == 1
     number = 0
     for part in parts:
         suffix = "" if alone else f"-{slug(part.dose.name)}"
@@ -89,10 +98,19 @@ def write_dicom(
 
 
 def write_bids(
-    root: Path, subject: str, session: str, name: str, parts: Sequence[Scanned], leave_out: Sequence[str]
+    root: Path,
+    subject: str,
+    session: str,
+    name: str,
+    parts: Sequence[Scanned],
+    leave_out: Sequence[str],
+    *,
+    alone: bool,
 ) -> None:
-    """PET and CT of a session; masks of organs, and of lesions where they were drawn, under ``derivatives/masks``."""
-    alone = len(parts) == 1
+    """PET and CT of a session; masks of organs, and of lesions where they were drawn, under ``derivatives/masks``.
+
+    ``alone`` as for :func:`write_dicom`.
+    """
     who: dict[str, Any] = {"subject": subject, "session": session}
     for part in parts:
         label = slug(part.dose.name).replace("-", "")
