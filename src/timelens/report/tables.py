@@ -180,7 +180,7 @@ def head(rows: Sequence[Row], notes: Notes) -> tuple[Column, set[str]]:
     spread = [set(remarks(row)) for row in rows if _spread(row)]
     shared |= {text for text in set.intersection(*spread) if _of_spread(text)} if spread else set()
     ordered = [text for row in rows for text in remarks(row) if text in shared]
-    marks = " ".join(notes.mark(text) for text in dict.fromkeys(ordered))
+    marks = " ".join(sorted(notes.mark(text) for text in dict.fromkeys(ordered)))
     known = rows[0].known
     kinds = [text.partition(":")[0] for text in ordered if text.startswith("±")]
     return Column(symbol_html(known), unit_text(rows[0]["unit"]), known.definition, marks, *kinds[:1]), shared

@@ -199,7 +199,8 @@ def _draw_input(album: Album, samples: pd.DataFrame) -> None:
     if curves:
         album.keep(
             input_figure(curves, unit=str(units.iloc[0]), samples=marks, parent_fraction=parent), "", "input",
-            "Input function", "What reaches the tissue over time; circles are samples as they were measured.",
+            "Input function",
+            "What reaches the tissue over time" + ("; circles are samples as they were measured." if marks else "."),
         )  # fmt: skip
 
 
