@@ -11,7 +11,8 @@ Its response to an impulse is ``a exp(-f t) + b exp(-s t)`` with a, b >= 0, and 
 
 The others are its limits (Sourbron SP, Buckley DL, Phys Med Biol 2012;57:R1, doi:10.1088/0031-9155/57/2/R1; NMR Biomed
 2013;26:1004, doi:10.1002/nbm.2940): K_trans = F_p where plasma is negligible (Tofts), or without resistance in plasma
-(extended Tofts, Tofts PS et al., J Magn Reson Imaging 1999;10:223), and uptake without return. Rates are per second.
+(extended Tofts, Tofts PS et al., J Magn Reson Imaging 1999;10:223), and uptake without return.
+Rates are per second; K_trans is reported as a rate, as QIBA does, though it is a clearance per volume.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Tofts(_Exchange):
 
     name = "tofts"
     main = "k_trans"
-    units: ClassVar[dict[str, str]] = {"k_trans": _FLOW, "k_ep": _PER_S, "v_e": _RATIO}
+    units: ClassVar[dict[str, str]] = {"k_trans": _PER_S, "k_ep": _PER_S, "v_e": _RATIO}
     exponentials = 1
 
     def _transform(self, coefficients: Array, u: Array) -> dict[str, Array]:
@@ -94,7 +95,7 @@ class TwoCompartmentExchange(_Exchange):
 
     name = "two_compartment_exchange"
     main = "f_p"
-    units: ClassVar[dict[str, str]] = {"f_p": _FLOW, "ps": _FLOW, "v_p": _RATIO, "v_e": _RATIO, "k_trans": _FLOW}
+    units: ClassVar[dict[str, str]] = {"f_p": _FLOW, "ps": _FLOW, "v_p": _RATIO, "v_e": _RATIO, "k_trans": _PER_S}
     exponentials = 2
     fastest = FASTEST_PLASMA
 
@@ -113,7 +114,7 @@ class TwoCompartmentUptake(_Exchange):
 
     name = "two_compartment_uptake"
     main = "f_p"
-    units: ClassVar[dict[str, str]] = {"f_p": _FLOW, "ps": _FLOW, "v_p": _RATIO, "k_trans": _FLOW}
+    units: ClassVar[dict[str, str]] = {"f_p": _FLOW, "ps": _FLOW, "v_p": _RATIO, "k_trans": _PER_S}
     exponentials = 1
     trapped = True
     fastest = FASTEST_PLASMA

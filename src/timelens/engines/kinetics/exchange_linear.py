@@ -48,7 +48,7 @@ class LinearTofts(PlasmaModel):
 
     name = "linear_tofts"
     main = "k_trans"
-    units: ClassVar[dict[str, str]] = {"k_trans": _FLOW, "k_ep": _PER_S, "v_e": _RATIO}
+    units: ClassVar[dict[str, str]] = {"k_trans": _PER_S, "k_ep": _PER_S, "v_e": _RATIO}
     terms = (0, INTEGRAL)
     target = TISSUE
 
@@ -61,7 +61,7 @@ class LinearExtendedTofts(PlasmaModel):
 
     name = "linear_extended_tofts"
     main = "k_trans"
-    units: ClassVar[dict[str, str]] = {"k_trans": _FLOW, "k_ep": _PER_S, "v_e": _RATIO, "v_p": _RATIO}
+    units: ClassVar[dict[str, str]] = {"k_trans": _PER_S, "k_ep": _PER_S, "v_e": _RATIO, "v_p": _RATIO}
     terms = (0, INTEGRAL, 1)
     target = TISSUE
 
@@ -76,7 +76,7 @@ class LinearExchange(MA2):
 
     name = "linear_exchange"
     main = "f_p"
-    units: ClassVar[dict[str, str]] = {"f_p": _FLOW, "ps": _FLOW, "v_p": _RATIO, "v_e": _RATIO, "k_trans": _FLOW}
+    units: ClassVar[dict[str, str]] = {"f_p": _FLOW, "ps": _FLOW, "v_p": _RATIO, "v_e": _RATIO, "k_trans": _PER_S}
 
     def _transform(self, coefficients: Array) -> dict[str, Array]:
         # C'' + beta C' + alpha C = F_p Cp' + gamma Cp, with gamma / alpha the whole volume.

@@ -1,0 +1,157 @@
+"""Contrast-enhanced series: from signal, T1 map and plasma input to concentration and maps of exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from timelens import units
+from timelens.engines.kinetics import (
+    ExtendedTofts,
+    Frames,
+    InputFunction,
+    LinearExtendedTofts,
+    PatlakUptake,
+    Tofts,
+    TwoCompartmentExchange,
+    TwoCompartmentUptake,
+    WithDelay,
+)
+from timelens.engines.mr_signal import gradient_echo_concentration
+from timelens.errors import DataError, UsageError
+from timelens.lenses.mri.parametric import parametric_images
+from timelens.study.image import Image
+
+__all__ = ["Model", "Uptake", "concentration_series", "map_exchange"]
+
+Model = Literal[
+    "tofts", "extended_tofts", "linear_extended_tofts", "patlak", "two_compartment_exchange", "two_compartment_uptake"
+]
+_MODELS: dict[Model, Callable[[Frames, InputFunction], Any]] = {
+    "tofts": Tofts,
+    "extended_tofts": ExtendedTofts,
+    "linear_extended_tofts": LinearExtendedTofts,
+    "patlak": PatlakUptake,
+    "two_compartment_exchange": TwoCompartmentExchange,
+    "two_compartment_uptake": TwoCompartmentUptake,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Uptake:
+    """``concentration`` (t, z, y, x) in mmol/L with NaN where there is none, and ``reason`` (z, y, x) of
+    :class:`~timelens.engines.mr_signal.SignalReason`.
+    """
+
+    concentration: Image
+    reason: Image
+
+
+def concentration_series(
+    dynamic: Image,
+    t1: Image,
+    *,
+    tr: float,
+    flip: float,
+    relaxivity: float,
+    baseline: slice | ArrayLike,
+    b1: Image | None = None,
+) -> Uptake:
+    """Concentration of contrast agent in a dynamic spoiled gradient echo.
+
+    Parameters
+    ----------
+    dynamic
+        (t, z, y, x) with frame timing.
+    t1
+        T1 before contrast, in any unit of time, on any grid of the same frame of reference.
+    tr, flip, relaxivity, baseline
+        As for :func:`~timelens.engines.mr_signal.gradient_echo_concentration` (s, degrees, L/mmol/s, frames).
+    b1
+        Real over nominal flip angle.
+
+    Raises
+    ------
+    DataError
+        The series has no time axis or frame timing, or the T1 map's unit is no time.
+    """
+    if [axis.name for axis in dynamic.axes] != ["t", "z", "y", "x"] or dynamic.frames is None or not dynamic.geometry:
+        raise DataError(
+            "A dynamic series has axes t, z, y, x and frame times",
+            file=dynamic.name,
+            field="axes",
+            found=", ".join(axis.name for axis in dynamic.axes),
+            mend="state the frame times",
+        )
+    seconds = units.conversion_factor(t1.unit, "s")
+    before = t1.resample_to(dynamic.geometry).numpy().astype(np.float64) * seconds
+    scale = 1.0 if b1 is None else b1.resample_to(dynamic.geometry).numpy().astype(np.float64)
+    found = gradient_echo_concentration(
+        dynamic.numpy(), before, tr=tr, flip=flip, relaxivity=relaxivity, baseline=baseline, b1=scale
+    )
+    series = Image(
+        found.values.astype(np.float32), unit="mmol/L", axes=dynamic.axes, geometry=dynamic.geometry,
+        frames=dynamic.frames, name="concentration",
+    )  # fmt: skip
+    reason = Image(
+        found.reason, unit="1", axes=dynamic.axes[1:], geometry=dynamic.geometry, name="concentration_reason"
+    )
+    return Uptake(series, reason)
+
+
+def map_exchange(
+    concentration: Image,
+    plasma: InputFunction,
+    *,
+    model: Model = "extended_tofts",
+    delay: tuple[float, float] | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    threads: int = 2,
+) -> dict[str, Image]:
+    """Maps of a model of exchange, in reported units (K^trans and k_ep per minute, flows mL/min/mL).
+
+    Parameters
+    ----------
+    concentration
+        (t, z, y, x) in mmol/L, as :func:`concentration_series` gives it. A frame is taken at its middle.
+    plasma
+        Arterial plasma on the same clock, in mmol/L.
+    model
+        See :data:`Model`.
+    delay
+        Range in s in which the arrival is searched per voxel; None takes it as zero. Not for linear models.
+    mask
+        (z, y, x), voxels to fit.
+
+    Returns
+    -------
+    dict
+        Parameters by name, ``<name>_se`` and ``reason``.
+    """
+    if model not in get_args(Model):
+        raise UsageError("Unknown model", field="model", found=model, expected=", ".join(get_args(Model)))
+    if concentration.frames is None:
+        raise DataError("A dynamic series needs frame times", file=concentration.name, field="frames", found="none")
+    if concentration.unit != "mmol/L" or plasma.unit not in ("", "mmol/L"):
+        raise DataError(
+            "Tissue and plasma must share the unit mmol/L",
+            field="unit",
+            found=f"{concentration.unit} and {plasma.unit or 'none'}",
+            mend="convert the signal to concentration first",
+        )
+    timing = concentration.frames
+    frames = Frames.instants(timing.start + 0.5 * timing.duration)
+    make = _MODELS[model]
+    fitted: Any
+    if delay is None:
+        fitted = make(frames, plasma)
+    elif model in ("linear_extended_tofts", "patlak"):
+        raise UsageError("A linear model has no free delay", field="delay", found=model, mend="use a non-linear model")
+    else:
+        fitted = WithDelay(lambda shift: make(frames, plasma.shifted(shift)), bounds=delay)
+    fit = fitted.map(concentration.numpy(), mask=mask, threads=threads, dtype=np.float64)
+    return parametric_images(fit, concentration)

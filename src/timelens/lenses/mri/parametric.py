@@ -1,0 +1,53 @@
+"""From a fit in seconds to parametric images in the units that the vocabulary reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timelens import units
+from timelens.engines.kinetics.fit import Fit
+from timelens.knowledge import quantities
+from timelens.study.image import Image
+
+__all__ = ["REASON", "parametric_images"]
+
+#: Name of the image of reason codes.
+REASON = "reason"
+#: Reported units of parameters that the vocabulary has no row for.
+_UNITS = {"d": "mm2/s", "d_star": "mm2/s", "t2_star": "ms", "t1_star": "ms", "r2": "/s", "delay": "s"}
+
+
+def parametric_images(fit: Fit, like: Image) -> dict[str, Image]:
+    """Each parameter, its standard error (``<name>_se``), and the reason codes, on the grid of ``like``.
+
+    Parameters
+    ----------
+    fit
+        Maps of the shape of the grid.
+    like
+        An image whose last three axes are that grid.
+    """
+    assert like.geometry is not None
+    found: dict[str, Image] = {}
+    for name, values in fit.parameters.items():
+        known = quantities.find(name)
+        inside = fit.units[name]
+        outside = known.unit if known is not None else _UNITS.get(name, inside)
+        factor = units.conversion_factor(inside, outside)
+        pairs: list[tuple[str, NDArray[Any]]] = [(name, values), (f"{name}_se", fit.standard_errors[name])]
+        for label, array in pairs:
+            found[label] = Image(
+                np.asarray(array * factor, dtype=np.float32),
+                unit=outside,
+                axes=like.axes[-3:],
+                geometry=like.geometry,
+                quantity=name if known is not None and label == name else None,
+                name=label,
+            )
+    found[REASON] = Image(
+        np.asarray(fit.reason, dtype=np.int32), unit="1", axes=like.axes[-3:], geometry=like.geometry, name=REASON
+    )
+    return found
