@@ -73,7 +73,7 @@ def _kinetics(
     for path in (tacs, *(blood or ())):
         if not path.is_file():
             raise UsageError("There is no such file", file=path, found="nothing", expected="a table")
-    from timelens.lenses.pet.dynamic_blood import BloodOptions
+    from timelens.lenses.pet.dynamic_samples import BloodOptions
     from timelens.run.kinetics import KineticOptions, fit_curves, write_kinetics
 
     options = KineticOptions(

@@ -8,112 +8,26 @@ the fitted parent fraction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from timelens import units
 from timelens.engines.kinetics.blood import correct_dispersion
-from timelens.engines.kinetics.input_models import FractionModel, ParentFraction, fit_parent_fraction
 from timelens.engines.kinetics.inputs import InputFunction
-from timelens.errors import DataError, MissingFieldError, Problem, TimelensError, UsageError
+from timelens.errors import DataError, MissingFieldError, Problem, UsageError
 from timelens.lenses.pet.dynamic_models import AgentInput
-from timelens.study.acquisition import Acquisition
-from timelens.study.table import Table
+from timelens.lenses.pet.dynamic_parent import parent_curve
+from timelens.lenses.pet.dynamic_samples import UNIT, BloodOptions, BloodSamples, Curve
 
-__all__ = ["BloodOptions", "BloodSamples", "arterial_input", "parent_curve", "samples_of"]
+__all__ = ["arterial_input"]
 
 Floats = NDArray[np.float64]
-Curve = tuple[Floats, Floats]
 
-#: Concentrations inside.
-UNIT = "Bq/mL"
 #: Two records of the same blood may differ by this factor before it is said, and before it is refused.
 _APART, _FAR_APART = 1.25, 2.5
-_COLUMNS = ("whole_blood_radioactivity", "plasma_radioactivity", "metabolite_parent_fraction")
-_FRACTION_MODELS: tuple[FractionModel, ...] = ("hill", "power", "exponential", "inverse_gamma")
-
-
-@dataclass(frozen=True)
-class BloodOptions:
-    """What a user may state about blood.
-
-    Attributes
-    ----------
-    clock_offset_s
-        Added to the times of the blood: what the scanner's clock showed when the blood's clock showed zero.
-    decay_corrected
-        Whether the samples are decay-corrected to time zero, where the files do not say.
-    dispersion_s
-        Dispersion time of the autosampler, in place of the file's.
-    plasma_ratio
-        Plasma over whole blood, in place of the samples'.
-    parent_fraction
-        ``auto`` (the model that fits best), the name of a model, ``interpolate``, or ``none``.
-    """
-
-    clock_offset_s: float = 0.0
-    decay_corrected: bool | None = None
-    dispersion_s: float | None = None
-    plasma_ratio: float | None = None
-    parent_fraction: str = "auto"
-
-
-@dataclass(frozen=True, eq=False)
-class BloodSamples:
-    """One record of blood: times in s, concentrations in Bq/mL, each column without the samples that are missing."""
-
-    file: str
-    whole_blood: Curve | None = None
-    plasma: Curve | None = None
-    parent_fraction: Curve | None = None
-    said: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def decay_corrected(self) -> bool | None:
-        """As the file says it."""
-        said = self.said.get("DecayCorrected", self.said.get("decay_corrected"))
-        return None if said is None else str(said).strip().lower() == "true"
-
-
-def samples_of(acquisition: Acquisition) -> BloodSamples:
-    """A blood table in Bq/mL.
-
-    Raises
-    ------
-    DataError, UnitError
-        If it holds neither activity nor a parent fraction, or a column's unit is no activity concentration.
-    """
-    table = acquisition.data
-    if not isinstance(table, Table) or "time" not in table.data.columns:
-        raise DataError(
-            "This is no table of blood samples", file=acquisition.where, field="time", expected="a column time"
-        )
-    times = table.data["time"].to_numpy(float)
-    found: list[Curve | None] = []
-    for name in _COLUMNS:
-        if name not in table.data.columns:
-            found.append(None)
-            continue
-        try:
-            wanted = "1" if name == _COLUMNS[2] else UNIT
-            values = np.asarray(units.convert(table.data[name].to_numpy(float), table.column_units[name], wanted))
-        except TimelensError as error:
-            raise error.at(file=acquisition.where, field=name) from None
-        there = np.isfinite(values)
-        found.append((times[there], values[there]) if there.any() else None)
-    if all(curve is None for curve in found):
-        raise DataError(
-            "The table holds no blood",
-            file=acquisition.where,
-            field="columns",
-            found=", ".join(map(str, table.data.columns)),
-            expected=" or ".join(_COLUMNS),
-        )
-    return BloodSamples(acquisition.where, found[0], found[1], found[2], acquisition.extra)
 
 
 def arterial_input(
@@ -356,76 +270,6 @@ def _ratio(records: Sequence[BloodSamples], how: BloodOptions, known: float | No
         steps.append(f"plasma / whole blood {known:g}, from the agent's record")
         return np.array([0.0, 1.0]), np.full(2, known)
     return None
-
-
-def parent_curve(
-    plasma: InputFunction,
-    records: Sequence[BloodSamples],
-    how: BloodOptions,
-    metabolites: bool | None,
-    steps: list[str],
-    problems: list[Problem],
-) -> InputFunction:
-    """Unchanged agent in plasma; see :class:`BloodOptions` for the fraction's model."""
-    samples = [r.parent_fraction for r in records if r.parent_fraction is not None]
-    if not samples or how.parent_fraction == "none":
-        if metabolites and how.parent_fraction != "none":
-            raise MissingFieldError(
-                "This agent has labelled metabolites in plasma, and the parent fraction is not known",
-                file=", ".join(r.file for r in records),
-                field="metabolite_parent_fraction",
-                expected="samples of the parent fraction",
-                mend="add them, or write parent_fraction: none in the step 'input' to take plasma as it is",
-            )
-        if metabolites is None and how.parent_fraction != "none":
-            problems.append(
-                Problem(
-                    "No parent fraction: all radioactivity of plasma was taken for the agent",
-                    ", ".join(r.file for r in records),
-                    "metabolite_parent_fraction",
-                    "nothing",
-                    severity="warning",
-                )
-            )
-        steps.append("plasma taken for parent")
-        return replace(plasma, kind="parent")
-    times = np.concatenate([t for t, _ in samples])
-    fraction = np.concatenate([f for _, f in samples])
-    times, first = np.unique(times, return_index=True)
-    fraction = fraction[first]
-    if how.parent_fraction == "interpolate" or (how.parent_fraction == "auto" and times.size < 5):
-        _check_fraction(fraction)
-        steps.append(f"parent fraction interpolated between {times.size} samples")
-        return plasma.times_curve(np.append(0.0, times[times > 0]), np.append(1.0, fraction[times > 0]), kind="parent")
-    best = _best_fraction(times, fraction, how.parent_fraction)
-    steps.append(f"parent fraction {best.model} fitted to {times.size} samples")
-    return best.parent(plasma)
-
-
-def _check_fraction(fraction: Floats) -> None:
-    if (fraction < -0.02).any() or (fraction > 1.05).any():
-        raise DataError(
-            "A parent fraction lies between 0 and 1",
-            field="metabolite_parent_fraction",
-            found=f"{fraction.min():g} to {fraction.max():g}",
-            expected="0 to 1",
-            mend="divide percent by 100",
-        )
-
-
-def _best_fraction(times: Floats, fraction: Floats, wanted: str) -> ParentFraction:
-    if wanted != "auto":
-        return fit_parent_fraction(times, fraction, wanted)  # type: ignore[arg-type]
-    _check_fraction(fraction)
-    fits = [fit_parent_fraction(times, fraction, model) for model in _FRACTION_MODELS]
-
-    def criterion(fit: ParentFraction) -> float:
-        rest = fit.fraction(times) - fraction
-        n, k = times.size, fit.parameters.size + 1
-        spare = max(n - k - 1, 0.5)
-        return float(n * np.log(rest @ rest / n + 1e-12) + 2 * k + 2 * k * (k + 1) / spare)
-
-    return min(fits, key=criterion)
 
 
 def _input(curve: Curve, kind: Any) -> InputFunction:
