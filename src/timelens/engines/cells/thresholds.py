@@ -78,17 +78,14 @@ class Split:
         bright cell is positive, a very dim one negative.
         """
         x = np.asarray(values, np.float64)
-        low, high = (_log_normal(x, *law) for law in self._laws)
-        (low_at_low, high_at_low), (low_at_high, high_at_high) = (
-            (_log_normal(mean, *law) for law in self._laws) for mean in self.mean
-        )
+        low, high = self._both(x)
+        (low_at_low, high_at_low), (low_at_high, high_at_high) = self._both(self.mean[0]), self._both(self.mean[1])
         high = np.where(x < self.mean[0], low + high_at_low - low_at_low, high)
         low = np.where(x > self.mean[1], high + low_at_high - high_at_high, low)
         return low, high
 
-    @property
-    def _laws(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        return (self.mean[0], self.deviation[0]), (self.mean[1], self.deviation[1])
+    def _both(self, x: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        return _log_normal(x, self.mean[0], self.deviation[0]), _log_normal(x, self.mean[1], self.deviation[1])
 
     def positive(self, values: ArrayLike) -> FloatArray:
         """Chance that a cell is positive; NaN where there is no threshold."""
