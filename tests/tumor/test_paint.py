@@ -116,3 +116,14 @@ def test_labels_take_voxels_that_are_half_inside():
     labels = region.labels.numpy()
     assert (labels > 0).sum() * 0.064 == pytest.approx(shapes["big"].volume_ml, rel=0.03)
     assert (labels == 2).sum() * 0.064 == pytest.approx(shapes["small"].volume_ml, rel=0.1)
+
+
+def test_a_grid_within_a_shape_is_all_of_it():
+    """No voxel is sampled there; one step farther out the surface cuts the corners."""
+    ball = Shape("ball", (0, 0, 0), (30, 30, 30), 1.0)
+    for edge, whole in ((34, True), (36, False)):
+        grid = grid_over((edge, edge, edge), (2, 2, 2), origin=(-edge / 2,) * 3, frame="f")
+        _, shares = voxel_shares(ball, grid)
+        assert shares.shape == grid.shape
+        assert (shares == 1).all() == whole
+        assert shares[0, 0, 0] > 0.4

@@ -104,7 +104,7 @@ def dots_figure(rows: Sequence[Row], *, column: str = "bias_percent") -> Figure:
     cases = list(dict.fromkeys(str(r["case"]) for r in rows))
     height = 0.24 * (len(rows) + len(cases)) + 1.2
     figure = new_figure(9.0, height)
-    bias = plot_axes(figure, (3.3, 0.6, 3.3, height - 1.0), x="deviation (%)", y="", title="bias and spread")
+    bias = plot_axes(figure, (3.3, 0.6, 3.3, height - 1.0), x="deviation (%)", y="", title="from noise-free frames")
     cover = plot_axes(figure, (7.0, 0.6, 1.6, height - 1.0), x="coverage (%)", y="", title="95 % intervals")
     place, marks, labels = 0.0, [], []
     for k, case in enumerate(cases):

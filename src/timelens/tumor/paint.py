@@ -75,6 +75,10 @@ def voxel_shares(
     if (first >= last).any():
         return None
     box = (slice(first[0], last[0]), slice(first[1], last[1]), slice(first[2], last[2]))
+    faces = np.stack([first, last])[:, ::-1] - 0.5
+    corners = origin + steps * np.stack(np.meshgrid(*faces.T, indexing="ij"), axis=-1).reshape(-1, 3)
+    if shape.contains(corners).all():  # shapes are convex
+        return box, np.ones(tuple(last - first), np.float32)
     inside = (np.arange(samples) + 0.5) / samples - 0.5
     edges = origin[0] + steps[0] * (np.arange(first[2], last[2] + 1) - 0.5) - centre[0]
     shares = np.zeros(tuple(last - first), np.float32)
