@@ -22,7 +22,7 @@ from timelens.engines.kinetics.convolve import convolve_with_slope, frame_values
 from timelens.engines.kinetics.frames import Frames
 from timelens.engines.kinetics.full_reference_kernels import curve_rows, solve_full
 from timelens.engines.kinetics.inputs import InputFunction
-from timelens.engines.kinetics.model import SeparableModel, check_span
+from timelens.engines.kinetics.model import MAP_STEPS, STEPS, TOLERANCE, SeparableModel, check_span
 from timelens.engines.kinetics.reasons import Reason
 from timelens.engines.kinetics.tables import Table, make_table, rate_range
 
@@ -122,9 +122,10 @@ class FRTM(SeparableModel):
         return _Grid(table, seen, points, level, slope, sums)
 
     def _search_all(
-        self, grid: _Grid, y: Floats, tolerance: float, limit: int
+        self, grid: _Grid, y: Floats, *, quick: bool
     ) -> tuple[Floats, Floats, Floats, Floats, NDArray[np.int32]]:
         low, high = self.limits()
+        tolerance, limit = (1e-6, MAP_STEPS) if quick else (TOLERANCE, STEPS)
         count = y.shape[0]
         points, rss, normal = np.empty((count, 4)), np.empty(count), np.empty((count, 4, 4))
         reason = np.zeros(count, dtype=np.int32)

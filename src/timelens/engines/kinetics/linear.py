@@ -25,7 +25,7 @@ from timelens.engines.kinetics.frames import Frames
 from timelens.engines.kinetics.linear_kernels import BLOCK, regress, solve_fixed
 from timelens.engines.kinetics.model import as_mask, check_data, check_shape, check_weights
 from timelens.engines.kinetics.reasons import FATAL, Reason
-from timelens.engines.kinetics.source import SlabSource, as_source
+from timelens.engines.kinetics.source import SlabSource, as_source, read_run
 from timelens.errors import DataError, UsageError
 
 __all__ = ["LinearModel", "running_integral"]
@@ -173,10 +173,10 @@ class LinearModel(ABC):
         used = int((weight > 0).sum())
         chosen = as_mask(mask, shape)
         names = list(self.reported)
-        values: Array = np.empty((len(names), count), dtype)
-        errors: Array = np.empty((len(names), count), dtype)
-        rss: Array = np.empty(count, dtype)
-        reason = np.empty(count, np.int32)
+        # One block: large ones get large pages, and first touching small pages costs as much as the fit.
+        block: Array = np.empty((2 * len(names) + 2, count), dtype)
+        values, errors, rss = block[: len(names)], block[len(names) : -2], block[-2]
+        reason = block[-1].view(np.int32)[:count] if block.itemsize >= 4 else np.empty(count, np.int32)
 
         # With known regressors only, nothing before the first fitted frame is read.
         first = 0 if self._tissue_terms else int(np.argmax(weight > 0))
@@ -184,13 +184,13 @@ class LinearModel(ABC):
 
         def work(start: int) -> None:
             at = slice(start, min(start + SLAB, count))
-            block = source.slab(at.start, at.stop, first)
+            run, begin = read_run(source, at.start, at.stop, first)
             doubtful = True
             if fixed is not None:
-                if not fixed(block, values[:, at], errors[:, at], rss[at], reason[at]):
+                if not fixed(run, begin, at, values, errors, rss, reason):
                     doubtful = False
             else:
-                out, inverse, part = self._regress(block, weight, weights is not None)
+                out, inverse, part = self._regress(run, weight, weights is not None, begin, at.stop - at.start)
                 rss[at] = part
                 found, variance = self._parameters(out, inverse, part, used, full=False)
                 for i, name in enumerate(names):
@@ -198,7 +198,8 @@ class LinearModel(ABC):
             if doubtful:
                 here = {name: values[i, at] for i, name in enumerate(names)}
                 loose = {name: errors[i, at] for i, name in enumerate(names)}
-                reason[at] = self._judge(here, loose, block, weight[first:], rss[at])
+                seen = run[:, begin : begin + at.stop - at.start]
+                reason[at] = self._judge(here, loose, seen, weight[first:], rss[at])
             if chosen is not None:
                 outside = ~chosen[at]
                 reason[at][outside] = int(Reason.NOT_SELECTED)
@@ -237,18 +238,21 @@ class LinearModel(ABC):
             )
         return np.asarray(weight)
 
-    def _regress(self, curves: Array, weight: Floats, weighted: bool) -> tuple[Floats, Floats, Floats]:
-        count, size = curves.shape[1], len(self.terms)
+    def _regress(
+        self, curves: Array, weight: Floats, weighted: bool, begin: int = 0, count: int | None = None
+    ) -> tuple[Floats, Floats, Floats]:
+        count, size = curves.shape[1] if count is None else count, len(self.terms)
         out, inverse, rss = np.empty((size, count)), np.empty((size, size, count)), np.empty(count)
         gaps, lengths = _steps(self.frames)
         regress(
             curves, self.offset, self.share, gaps, lengths, self.known, weight,
             np.asarray(self.terms), self.target, (2 if weighted else 1) if self.divided else 0, out, inverse, rss,
+            begin,
         )  # fmt: skip
         return out, inverse, rss
 
-    def _one_matrix(self, weight: Floats) -> Callable[[Array, Array, Array, Array, NDArray[np.int32]], int]:
-        """What fits a slab by one matrix into given maps, and returns how many voxels need a closer look."""
+    def _one_matrix(self, weight: Floats) -> Callable[..., int]:
+        """What fits a run of voxels by one matrix into given maps, and returns how many need a closer look."""
         keep = weight > 0
         design = np.ascontiguousarray(self.known[list(self.terms)][:, keep].T)
         w = weight[keep]
@@ -261,10 +265,18 @@ class LinearModel(ABC):
         offset, scaled, row = self.offset[keep], design * self.share, w / self.share**2
         flag = int(Reason.IMPRECISE)
 
-        def fit(block: Array, values: Array, errors: Array, rss: Array, reason: NDArray[np.int32]) -> int:
-            picked = block if together else block[keep[first:]]
+        def fit(
+            run: Array, begin: int, at: slice, values: Array, errors: Array, rss: Array, reason: NDArray[np.int32]
+        ) -> int:
+            if not together:
+                run, begin = np.ascontiguousarray(run[keep[first:], begin : begin + at.stop - at.start]), 0
             maps = (values, errors, rss, reason)
-            return int(solve_fixed(picked, offset, inverse, scaled, row, scale, *maps, flag, IMPRECISE_ABOVE))
+            return int(
+                solve_fixed(
+                    run, offset, inverse, scaled, row, scale, *maps, flag, IMPRECISE_ABOVE, begin, at.start,
+                    at.stop - at.start,
+                )
+            )  # fmt: skip
 
         return fit
 

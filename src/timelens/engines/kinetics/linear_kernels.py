@@ -37,59 +37,81 @@ def solve_fixed(
     reason: NDArray[np.int32],
     imprecise: int,
     above: float,
+    begin: int,
+    at: int,
+    count: int,
 ) -> int:  # pragma: no cover - compiled
-    """One matrix for all voxels: coefficients ``inverse @ data``, then residuals while the block is in the cache.
+    """One matrix for all voxels of a two-regressor model: ``inverse @ data``, and what it leaves over.
 
-    ``data`` (frames, n); ``scale`` turns the root of the weighted residual sum into each standard error. ``reason`` is
-    ``imprecise`` where the first error exceeds ``above`` times its coefficient, else 0. Returns how many voxels have no
-    finite or a zero residual sum and need a closer look.
+    ``count`` voxels of ``data`` (frames, ...) from ``begin`` on; their results go into the maps from ``at`` on.
+    ``scale`` turns the root of the weighted residual sum into each standard error. ``reason`` is ``imprecise`` where
+    the first error exceeds ``above`` times its coefficient, else 0. Returns how many voxels have no finite or a zero
+    residual sum and need a closer look.
     """
-    size, frames = inverse.shape
-    count = data.shape[1]
-    doubtful = 0
-    y = np.empty((frames, BLOCK))
-    c, total = np.empty((size, BLOCK)), np.empty(BLOCK)
+    frames = design.shape[0]
+    # Frames are read four at a time, so sums are loaded and stored once for four; the last group is filled with zeros.
+    groups = (frames + 3) // 4
+    first, second, w = np.zeros(4 * groups), np.zeros(4 * groups), np.zeros(4 * groups)
+    shift, place = np.zeros(4 * groups), np.zeros(4 * groups, np.int64)
+    n00, n01, n11 = 0.0, 0.0, 0.0
+    for f in range(4 * groups):
+        place[f] = min(f, frames - 1)
+        shift[f] = offset[place[f]]
+        if f < frames:
+            first[f], second[f], w[f] = inverse[0, f], inverse[1, f], weight[f]
+            n00 += weight[f] * design[f, 0] * design[f, 0]
+            n01 += 2.0 * weight[f] * design[f, 0] * design[f, 1]
+            n11 += weight[f] * design[f, 1] * design[f, 1]
+    doubtful = 0.0
+    c, total = np.empty((2, BLOCK)), np.empty(BLOCK)
     for start in range(0, count, BLOCK):
         n = min(BLOCK, count - start)
+        c0, c1, low, to = c[0], c[1], begin + start, at + start
         c[:] = 0.0
         total[:] = 0.0
-        for f in range(frames):
-            row, shift = y[f], offset[f]
-            source = data[f, start : start + n]
+        for g in range(0, 4 * groups, 4):
+            r0, r1 = data[place[g], low : low + n], data[place[g + 1], low : low + n]
+            r2, r3 = data[place[g + 2], low : low + n], data[place[g + 3], low : low + n]
+            o0, o1, o2, o3 = shift[g], shift[g + 1], shift[g + 2], shift[g + 3]
+            a0, a1, a2, a3 = first[g], first[g + 1], first[g + 2], first[g + 3]
+            b0, b1, b2, b3 = second[g], second[g + 1], second[g + 2], second[g + 3]
+            w0, w1, w2, w3 = w[g], w[g + 1], w[g + 2], w[g + 3]
             for v in range(n):
-                row[v] = source[v] - shift
-            for p in range(size):
-                factor, sums = inverse[p, f], c[p]
-                for v in range(n):
-                    sums[v] += factor * row[v]
-        for f in range(frames):
-            row, w = y[f], weight[f]
-            if size == 2:
-                a, b, first, second = design[f, 0], design[f, 1], c[0], c[1]
-                for v in range(n):
-                    rest = row[v] - a * first[v] - b * second[v]
-                    total[v] += w * rest * rest
-            else:
-                for p in range(size):
-                    factor, sums = design[f, p], c[p]
-                    for v in range(n):
-                        row[v] -= factor * sums[v]
-                for v in range(n):
-                    total[v] += w * row[v] * row[v]
-        to_rss, to_reason = rss[start : start + n], reason[start : start + n]
-        first, factor = c[0], scale[0]
+                y0, y1, y2, y3 = r0[v] - o0, r1[v] - o1, r2[v] - o2, r3[v] - o3
+                c0[v] += a0 * y0 + a1 * y1 + a2 * y2 + a3 * y3
+                c1[v] += b0 * y0 + b1 * y1 + b2 * y2 + b3 * y3
+                total[v] += w0 * y0 * y0 + w1 * y1 * y1 + w2 * y2 * y2 + w3 * y3 * y3
+        close = 0.0
         for v in range(n):
-            square = total[v]
-            to_rss[v] = square
-            doubtful += 0 if 0.0 < square < math.inf else 1
-            total[v] = math.sqrt(square)
-            to_reason[v] = 0 if factor * total[v] <= above * abs(first[v]) else imprecise
-        for p in range(size):
-            to_out, to_error, sums, factor = out[p, start : start + n], error[p, start : start + n], c[p], scale[p]
+            left = total[v] - (n00 * c0[v] + n01 * c1[v]) * c0[v] - n11 * c1[v] * c1[v]
+            close += 0.0 if left > 1e-8 * total[v] else 1.0
+            total[v] = left
+        if close > 0.0:
+            # Nearly exact curves, or broken ones: the difference of two large sums would only be rounding.
+            total[:] = 0.0
+            for f in range(frames):
+                row, a, b, o, u = data[f, low : low + n], design[f, 0], design[f, 1], offset[f], weight[f]
+                for v in range(n):
+                    rest = row[v] - o - a * c0[v] - b * c1[v]
+                    total[v] += u * rest * rest
+        to_rss, to_reason = rss[to : to + n], reason[to : to + n]
+        # One or two arrays a loop: with more, the compiler cannot prove them apart and gives up its vectors.
+        for v in range(n):
+            to_rss[v] = total[v]
+        for v in range(n):
+            doubtful += 0.0 if 0.0 < total[v] < math.inf else 1.0
+        for v in range(n):
+            total[v] = math.sqrt(total[v])
+        s0 = scale[0]
+        for v in range(n):
+            to_reason[v] = 0 if s0 * total[v] <= above * abs(c0[v]) else imprecise
+        for p in range(2):
+            to_out, to_error, sums, factor = out[p, to : to + n], error[p, to : to + n], c[p], scale[p]
             for v in range(n):
                 to_out[v] = sums[v]
+            for v in range(n):
                 to_error[v] = factor * total[v]
-    return doubtful
+    return int(doubtful)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
@@ -131,14 +153,15 @@ def regress(
     out: Floats,
     inverse: Floats,
     rss: Floats,
+    begin: int,
 ) -> None:  # pragma: no cover - compiled
     """Weighted regression whose regressors may be the tissue curve, its integral or double integral.
 
-    ``data`` (frames, n) becomes ``(data - offset) / share``; ``known`` (curves, frames). With ``divided`` 1 every term
-    is divided by the tissue, with 2 by its integral over the tissue: the same plot, its points weighted by propagation.
-    Coefficients (p, n), inverse normal matrix (p, p, n), weighted residual sum (n,).
+    ``data`` (frames, ...) from ``begin`` on becomes ``(data - offset) / share``; ``known`` (curves, frames). With
+    ``divided`` 1 every term is divided by the tissue, with 2 by its integral over the tissue: the same plot, its points
+    weighted by propagation. Coefficients (p, n), inverse normal matrix (p, p, n), weighted residual sum (n,).
     """
-    frames, count = data.shape
+    frames, count = data.shape[0], rss.size
     size = columns.size
     before, single, double = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
     at_single, at_double, one_over = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
@@ -154,7 +177,7 @@ def regress(
         before[:], single[:], double[:] = 0.0, 0.0, 0.0
         gram[:] = 0.0
         for f in range(frames):
-            source, shift = data[f, start : start + n], offset[f]
+            source, shift = data[f, begin + start : begin + start + n], offset[f]
             for v in range(n):
                 y[v] = (source[v] - shift) / share
             if doubled:

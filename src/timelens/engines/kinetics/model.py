@@ -32,10 +32,13 @@ Bools = NDArray[np.bool_]
 
 #: Curves per chunk of a map: its work arrays stay within a few MB.
 CHUNK = 4096
-#: Relative fall of the residual sum of squares below which a map's iteration ends; the error left is far below noise.
-MAP_TOLERANCE = 1e-5
+#: A map's iteration ends with the step that promises to lower the residual sum by less than this part of it, for one
+#: and for two rates; what is left then is a hundredth of a standard error.
+MAP_TOLERANCE = {1: 1e-3, 2: 1e-5}
 #: Most steps of a map's iteration; what has not settled by then is flagged.
 MAP_STEPS = 30
+#: The same for regions, whose fits are exact.
+TOLERANCE, STEPS = 1e-13, 60
 
 
 class SeparableModel(ABC):
@@ -122,7 +125,7 @@ class SeparableModel(ABC):
         weight = weight if factors is None else weight * factors[:, None]
         shared = weight.shape[1] == 1
         parts = [
-            self._solve(curves[:, at], weight[:, 0 if shared else at.start], 1e-13)
+            self._solve(curves[:, at], weight[:, 0 if shared else at.start])
             for at in ([slice(0, curves.shape[1])] if shared else [slice(i, i + 1) for i in range(curves.shape[1])])
         ]
         c, u, rss, inverse, reason = (np.concatenate(list(part)) for part in zip(*parts, strict=True))
@@ -203,9 +206,7 @@ class SeparableModel(ABC):
                 at = inside + start
                 if at.size == 0:
                     return
-            c, u, part, inverse, flags = self._solve(
-                source.slab(start, stop, 0)[:, inside], weight, MAP_TOLERANCE, search
-            )
+            c, u, part, inverse, flags = self._solve(source.slab(start, stop, 0)[:, inside], weight, search, quick=True)
             value, variance = self._parameters(c, u, part, inverse, used, full=False)
             error = {name: np.sqrt(np.maximum(variance[i], 0.0)) for i, name in enumerate(value)}
             reason[at] = self._judge(value, error, flags)
@@ -239,14 +240,16 @@ class SeparableModel(ABC):
         )
 
     def _search_all(
-        self, search: Any, y: Floats, tolerance: float, limit: int
+        self, search: Any, y: Floats, *, quick: bool
     ) -> tuple[Floats, Floats, Floats, Floats, NDArray[np.int32]]:
         """Coefficients, ln rates, residual sums, inverse normal matrices and flags of weighted curves (n, frames)."""
-        found = separable.solve(search, y, tolerance=tolerance, limit=limit)
+        tolerance = MAP_TOLERANCE[self.exponentials] if quick else TOLERANCE
+        limit = MAP_STEPS if quick else STEPS
+        found = separable.solve(search, y, tolerance=tolerance, limit=limit, closing=quick and self.exponentials == 1)
         return found.coefficients, found.u, found.rss, found.inverse, found.reason
 
     def _solve(
-        self, curves: Array, weight: Floats, tolerance: float, search: Any = None
+        self, curves: Array, weight: Floats, search: Any = None, *, quick: bool = False
     ) -> tuple[Floats, Floats, Floats, Floats, NDArray[np.int32]]:
         """Coefficients, ln rates, weighted RSS, inverse normal matrix and reasons of curves (frames, n)."""
         keep = weight > 0
@@ -265,8 +268,7 @@ class SeparableModel(ABC):
         rss, inverse = np.full(count, np.nan), np.full((count, linear + rates, linear + rates), np.nan)
         good = reason == 0
         if search is not None and good.any():
-            steps = MAP_STEPS if tolerance == MAP_TOLERANCE else 60
-            found = self._search_all(search, y if good.all() else y[good], tolerance, steps)
+            found = self._search_all(search, y if good.all() else y[good], quick=quick)
             c[good], u[good], rss[good], inverse[good], reason[good] = found
         return c, u, rss, inverse, reason
 

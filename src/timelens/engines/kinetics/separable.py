@@ -33,7 +33,8 @@ class Search:
 
     ``fixed`` (n_fixed, frames), ``exponentials`` 1 or 2. ``projected`` holds, for the model with and without its last
     fixed curve, the grid's curves made orthogonal to the fixed ones, and ``inverse`` the three different elements of
-    the inverse Gram matrix of each pair (zero for pairs that are too alike).
+    the inverse Gram matrix of each pair (zero for pairs that are too alike). For one exponential ``inverse`` holds one
+    over the norm, the norm and its slope, and ``rises`` the slopes of the projected curves.
     """
 
     table: Table
@@ -42,6 +43,7 @@ class Search:
     positive: bool
     projected: tuple[Floats, ...]
     inverse: tuple[Floats, ...]
+    rises: tuple[Floats, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,19 +63,24 @@ def prepare(table: Table, fixed: Floats, exponentials: int, *, positive: bool) -
     """Make the projections of the grid for a weighted table and weighted fixed curves."""
     grid = table.values[::STRIDE]
     options = [fixed] if not positive or fixed.shape[0] == 0 else [fixed, fixed[:-1]]
-    projected, inverse = [], []
+    projected, inverse, rises = [], [], []
     for known in options:
         basis = np.linalg.qr(known.T)[0] if known.shape[0] else np.zeros((fixed.shape[1], 0))
         free = grid - (grid @ basis) @ basis.T
+        rise = table.slopes[::STRIDE] - (table.slopes[::STRIDE] @ basis) @ basis.T
         projected.append(np.ascontiguousarray(free))
-        inverse.append(_pair_inverses(free) if exponentials == 2 else _single_inverses(free, grid))
-    return Search(table, np.ascontiguousarray(fixed), exponentials, positive, tuple(projected), tuple(inverse))
+        inverse.append(_pair_inverses(free) if exponentials == 2 else _single_inverses(free, rise, grid))
+        rises.append(np.ascontiguousarray(rise))
+    return Search(
+        table, np.ascontiguousarray(fixed), exponentials, positive, tuple(projected), tuple(inverse), tuple(rises)
+    )
 
 
-def _single_inverses(free: Floats, grid: Floats) -> Floats:
+def _single_inverses(free: Floats, rise: Floats, grid: Floats) -> Floats:
     norm = np.einsum("ij,ij->i", free, free)
     known = norm > 1e-10 * np.einsum("ij,ij->i", grid, grid)
-    return np.where(known, 1.0 / np.where(known, norm, 1.0), 0.0)[None, :]
+    over = np.where(known, 1.0 / np.where(known, norm, 1.0), 0.0)
+    return np.stack([over, norm, 2.0 * np.einsum("ij,ij->i", free, rise)])
 
 
 def _pair_inverses(free: Floats) -> Floats:
@@ -86,7 +93,9 @@ def _pair_inverses(free: Floats) -> Floats:
     return np.stack([c * scale, -b * scale, a * scale])
 
 
-def solve(search: Search, curves: Floats, *, tolerance: float = 1e-13, limit: int = 60) -> Solution:
+def solve(
+    search: Search, curves: Floats, *, tolerance: float = 1e-13, limit: int = 60, closing: bool = False
+) -> Solution:
     """Fit every curve.
 
     Parameters
@@ -97,6 +106,8 @@ def solve(search: Search, curves: Floats, *, tolerance: float = 1e-13, limit: in
         The iteration ends when a step lowers the residual sum of squares by less than this part of it.
     limit
         Most steps per start.
+    closing
+        Take that last small step too, with the coefficients following linearly: no curve is evaluated again.
     """
     count = curves.shape[0]
     linear = search.fixed.shape[0] + search.exponentials
@@ -107,6 +118,7 @@ def solve(search: Search, curves: Floats, *, tolerance: float = 1e-13, limit: in
     solve_all(
         curves, search.table.values, search.table.slopes, search.table.first, search.table.step, search.fixed,
         search.exponentials, search.positive, search.projected[0], search.projected[-1], search.inverse[0],
-        search.inverse[-1], len(search.projected), tolerance, limit, coefficients, u, rss, inverse, reason,
+        search.inverse[-1], search.rises[0], search.rises[-1], len(search.projected), tolerance,
+        limit, closing, coefficients, u, rss, inverse, reason,
     )  # fmt: skip
     return Solution(coefficients, u, rss, inverse, reason)

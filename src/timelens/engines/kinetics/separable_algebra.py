@@ -31,6 +31,14 @@ def solve_subset(
     gram: Floats, right: Floats, size: int, mask: int, c: Floats, work: Floats
 ) -> float:  # pragma: no cover
     """Solve the normal equations for the chosen coefficients (Cholesky); what they explain, or -1 if singular."""
+    if size == 2 and mask == 3:
+        a, b, d = gram[0, 0], gram[0, 1], gram[1, 1]
+        determinant = a * d - b * b
+        if determinant <= 1e-14 * a * d:
+            return -1.0
+        over = 1.0 / determinant
+        c[0], c[1] = (d * right[0] - b * right[1]) * over, (a * right[1] - b * right[0]) * over
+        return c[0] * right[0] + c[1] * right[1]
     explained = 0.0
     for i in range(size):
         c[i] = 0.0
@@ -127,15 +135,18 @@ def residuals(rows: Floats, size: int, c: Floats, y: Floats, out: Floats) -> flo
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def inverse_normal(
-    gram: Floats, c: Floats, u: Floats, known: int, n_exp: int, low: float, high: float, out: Floats
+    gram: Floats, c: Floats, u: Floats, known: int, n_exp: int, low: float, high: float, out: Floats, work: Floats
 ) -> int:  # pragma: no cover - compiled
-    """Inverse normal matrix of the parameters that are free to move, by Cholesky of the correlation-scaled matrix."""
+    """Inverse normal matrix of the parameters that are free to move, by Cholesky of the correlation-scaled matrix.
+
+    ``work`` (12, 8) is scratch.
+    """
     linear = known + n_exp
-    index, factors = np.empty(8, np.int64), np.empty(8)
+    lower, column, norm, factors, places = work, work[8], work[9], work[10], work[11]
     n, reason = 0, 0
     for i in range(linear):
         if c[i] != 0.0:
-            index[n], factors[n] = i, 1.0
+            places[n], factors[n] = i, 1.0
             n += 1
         else:
             reason |= _AT_ZERO if i < known else _EMPTY
@@ -144,15 +155,14 @@ def inverse_normal(
             if u[j] <= low + EDGE or u[j] >= high - EDGE:
                 reason |= _AT_BOUND
             else:
-                index[n], factors[n] = linear + j, c[known + j]
+                places[n], factors[n] = linear + j, c[known + j]
                 n += 1
-    norm = np.empty(n)
     for i in range(n):
-        norm[i] = abs(factors[i]) * math.sqrt(gram[index[i], index[i]]) + 1e-300
-    lower, column = np.zeros((n, n)), np.empty(n)
+        a = int(places[i])
+        norm[i] = abs(factors[i]) * math.sqrt(gram[a, a]) + 1e-300
     for i in range(n):
         for j in range(i + 1):
-            total = gram[index[i], index[j]] * factors[i] * factors[j] / (norm[i] * norm[j])
+            total = gram[int(places[i]), int(places[j])] * factors[i] * factors[j] / (norm[i] * norm[j])
             for k in range(j):
                 total -= lower[i, k] * lower[j, k]
             if i != j:
@@ -173,7 +183,7 @@ def inverse_normal(
             for m in range(i + 1, n):
                 total -= lower[m, i] * column[m]
             column[i] = total / lower[i, i]
-            out[index[i], index[k]] = column[i] / (norm[i] * norm[k])
+            out[int(places[i]), int(places[k])] = column[i] / (norm[i] * norm[k])
     return reason
 
 

@@ -92,15 +92,45 @@ def _best_single(scores: Floats, inverse: Floats, positive: bool) -> tuple[float
     return best, where
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _vertex_single(scores: Floats, inverse: Floats, i: int, wide: float, u: Floats) -> None:  # pragma: no cover
-    """Move ``u`` to the top of the parabola through what three neighbouring rates explain."""
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
+def _vertex_single(
+    scores: Floats, inverse: Floats, rises: Floats, y: Floats, i: int, wide: float, u: Floats
+) -> None:  # pragma: no cover - compiled
+    """Move ``u`` from rate ``i`` of the grid to the top of what a rate explains, score^2 / norm.
+
+    Between two nodes both are cubics through their values and slopes, so the top is found without any curve.
+    """
     if not 0 < i < scores.size - 1:
         return
     before, after = scores[i - 1] ** 2 * inverse[0, i - 1], scores[i + 1] ** 2 * inverse[0, i + 1]
     bend = before - 2 * scores[i] ** 2 * inverse[0, i] + after
-    if bend < 0.0:
-        u[0] += wide * min(max(0.5 * (before - after) / bend, -0.5), 0.5)
+    if not bend < 0.0:
+        return
+    x = min(max(0.5 * (before - after) / bend, -0.5), 0.5)
+    low = i if x >= 0 else i - 1
+    x = x if x >= 0 else x + 1.0
+    d0, d1 = 0.0, 0.0
+    for n in range(y.size):
+        d0 += rises[low, n] * y[n]
+        d1 += rises[low + 1, n] * y[n]
+    s0, s1, d0, d1 = scores[low], scores[low + 1], wide * d0, wide * d1
+    n0, n1, m0, m1 = inverse[1, low], inverse[1, low + 1], wide * inverse[2, low], wide * inverse[2, low + 1]
+    # Cubic a + b x + c x^2 + d x^3 of the score and of the norm.
+    sc, sd = 3 * (s1 - s0) - 2 * d0 - d1, 2 * (s0 - s1) + d0 + d1
+    nc, nd = 3 * (n1 - n0) - 2 * m0 - m1, 2 * (n0 - n1) + m0 + m1
+    for _ in range(4):
+        s = s0 + x * (d0 + x * (sc + x * sd))
+        m = n0 + x * (m0 + x * (nc + x * nd))
+        p, q = (d0 + x * (2 * sc + 3 * x * sd)) / s, (m0 + x * (2 * nc + 3 * x * nd)) / m
+        slope = 2 * p - q
+        curve = 2 * ((2 * sc + 6 * x * sd) / s - p * p) - ((2 * nc + 6 * x * nd) / m - q * q)
+        if not curve < 0.0:
+            break
+        move = slope / curve
+        x = min(max(x - move, 0.0), 1.0)
+        if abs(move) < 1e-5:
+            break
+    u[0] += wide * (low - i + x)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -226,6 +256,37 @@ def _step(hessian: Floats, slope: Floats, damping: float, n_exp: int, move: Floa
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _close(
+    gram: Floats,
+    c: Floats,
+    u: Floats,
+    new_u: Floats,
+    mask: int,
+    known: int,
+    n_exp: int,
+    positive: bool,
+    new_c: Floats,
+    trial: Floats,
+    work: Floats,
+) -> bool:  # pragma: no cover - compiled
+    """Take a last small step to ``new_u`` without new curves; coefficients follow linearly. False if a sign forbids."""
+    linear = known + n_exp
+    new_c[:linear] = c[:linear]
+    for i in range(n_exp):
+        move = (new_u[i] - u[i]) * c[known + i]
+        if move != 0.0:
+            solve_subset(gram, gram[linear + i], linear, mask, trial, work)
+            for k in range(linear):
+                new_c[k] -= move * trial[k]
+    for k in range(linear):
+        if positive and mask >> k & 1 and new_c[k] <= 0.0:
+            return False
+    c[:linear] = new_c[:linear]
+    u[:n_exp] = new_u[:n_exp]
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _descend(
     y: Floats,
     power: float,
@@ -238,14 +299,14 @@ def _descend(
     positive: bool,
     tolerance: float,
     limit: int,
+    closing: bool,
     u: Floats,
     c: Floats,
     space: Floats,
     rows: Floats,
+    rest: Floats,
 ) -> tuple[float, int, int]:  # pragma: no cover - compiled
-    """Damped Gauss-Newton from ``u``, which with ``c``, ``rows`` and their products ``space[0]`` is left at the optimum:
-    (rss, mask, reason).
-    """
+    """Damped Gauss-Newton from ``u``: (rss, mask, reason); ``u``, ``c``, products ``space[0]`` are left there."""
     linear = known + n_exp
     low, high = first, first + step * (values.shape[0] - 1)
     gram, work, hessian = space[0], space[1], space[2]
@@ -258,7 +319,6 @@ def _descend(
         space[3, 5],
     )
     went, change, moved = space[3, 6], space[3, 7], False
-    rest = np.empty(y.size)
     rss, mask = _place(
         values, slopes, first, step, known, n_exp, u, y, positive, rows, gram, right, c, trial, work, rest
     )
@@ -282,8 +342,12 @@ def _descend(
                 promised += (new_u[i] - u[i]) * slope[i]
             if promised <= tolerance * rss or rss <= 1e-29 * power:
                 if (damping <= 1e-2 or rss <= 1e-29 * power) and fresh:
-                    return rss, mask, 0
-                break
+                    if not closing or rss <= 1e-29 * power:
+                        return rss, mask, 0
+                    if _close(gram, c, u, new_u, mask, known, n_exp, positive, new_c, trial, work):
+                        return rss - promised, mask, 0
+                if not closing or promised <= 1e-6 * rss:
+                    break
             new_rss, new_mask = _place(
                 values,
                 slopes,
@@ -338,9 +402,12 @@ def solve_all(
     projected_less: Floats,
     inverse: Floats,
     inverse_less: Floats,
+    rises: Floats,
+    rises_less: Floats,
     options: int,
     tolerance: float,
     limit: int,
+    closing: bool,
     out_c: Floats,
     out_u: Floats,
     out_rss: Floats,
@@ -354,7 +421,7 @@ def solve_all(
     low, high = first, first + step * (values.shape[0] - 1)
     wide = step * STRIDE
     space = np.zeros((4, 8, 8))
-    other = np.zeros((linear + n_exp, frames))
+    other, rest, scratch = np.zeros((linear + n_exp, frames)), np.zeros(frames), np.zeros((12, 8))
     other[:known] = fixed
     u, c, u2, c2 = np.zeros(2), np.zeros(8), np.zeros(2), np.zeros(8)
     s, tops, j = np.zeros(projected.shape[0]), np.zeros(projected.shape[0]), 0
@@ -389,7 +456,7 @@ def solve_all(
                 u2[0] = first + wide * i
                 # The vertex of the parabola through the best rates and their neighbours saves steps.
                 if n_exp == 1:
-                    _vertex_single(s, g, i, wide, u2)
+                    _vertex_single(s, g, rises if option == 0 else rises_less, y, i, wide, u2)
                 else:
                     _vertex_pair(s, g, i, j, wide, u2)
                 rss, _, code = _descend(
@@ -404,10 +471,12 @@ def solve_all(
                     positive,
                     tolerance,
                     limit,
+                    closing,
                     u2,
                     c2,
                     space,
                     other,
+                    rest,
                 )
                 if rss < best_rss:
                     best_rss, flag = rss, code
@@ -421,4 +490,4 @@ def solve_all(
         out_rss[v] = best_rss
         out_c[v] = c[:linear]
         out_u[v] = u[:n_exp]
-        reason[v] = flag | inverse_normal(gram, c, u, known, n_exp, low, high, out_inverse[v])
+        reason[v] = flag | inverse_normal(gram, c, u, known, n_exp, low, high, out_inverse[v], scratch)

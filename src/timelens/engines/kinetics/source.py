@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["SlabSource", "as_source"]
+__all__ = ["SlabSource", "as_source", "read_run"]
 
 
 @runtime_checkable
@@ -28,10 +28,21 @@ class SlabSource(Protocol):
 class _ArraySource:
     def __init__(self, array: NDArray[Any]) -> None:
         self.shape = array.shape
-        self._flat = array.reshape(array.shape[0], -1)
+        self.flat = array.reshape(array.shape[0], -1)
 
     def slab(self, start: int, stop: int, first: int) -> NDArray[Any]:
-        return self._flat[first:, start:stop]
+        return self.flat[first:, start:stop]
+
+
+def read_run(source: SlabSource, start: int, stop: int, first: int) -> tuple[NDArray[Any], int]:
+    """A run of voxels as an array (frames - first, ...) and where in its rows the run begins.
+
+    Compiled loops over a slice of a larger array cannot know that its rows are contiguous, and are several times slower
+    than over the array itself from some place on.
+    """
+    if isinstance(source, _ArraySource):
+        return source.flat[first:], start
+    return source.slab(start, stop, first), 0
 
 
 def as_source(data: ArrayLike | SlabSource) -> SlabSource:
