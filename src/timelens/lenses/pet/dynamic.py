@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from timelens import units
 from timelens.engines.kinetics.frames import Frames
 from timelens.errors import DataError, Problem, TimelensError, UsageError
 from timelens.knowledge.records import Kinetics
@@ -17,6 +18,7 @@ from timelens.lenses.pet.dynamic_curves import (
     curves_table,
     frames_of,
     region_curves,
+    scaled_series,
     time_window_mean,
     weights_of,
 )
@@ -25,7 +27,7 @@ from timelens.lenses.pet.dynamic_input import Given, Scan, find_input, input_tab
 from timelens.lenses.pet.dynamic_maps import map_images, tissue_mask
 from timelens.lenses.pet.dynamic_models import AgentInput, Build, build, find_model
 from timelens.lenses.pet.dynamic_recipe import kinetics_of
-from timelens.lenses.pet.uptake import uptake
+from timelens.lenses.pet.uptake import along_first_axis, uptake
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Result
 from timelens.study.identity import KnownAgent, identify
@@ -140,7 +142,9 @@ def described(result: Result, said: str) -> Result:
 def activity_of(pet: Acquisition, agent: KnownAgent) -> tuple[Image, list[Problem]]:
     """The series in Bq/mL decay-corrected to the injection; as it is, with a warning, where that cannot be had."""
     try:
-        return uptake(pet, "bqml_injection", nuclide_half_life_s=agent.half_life_s).image, []
+        factors = uptake(pet, "bqml_injection", nuclide_half_life_s=agent.half_life_s).result.factors
+        unit = units.conversion_factor(pet.image.unit, "Bq/mL")
+        return scaled_series(pet.image, unit * along_first_axis(factors, pet.image.shape), "Bq/mL"), []
     except DataError as error:
         problem = replace(error.at(file=pet.where).problem, severity="warning")
         message = f"The series could not be brought to Bq/mL at injection, so blood cannot be used: {problem.message}"

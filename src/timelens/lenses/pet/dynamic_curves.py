@@ -21,12 +21,21 @@ from timelens.study.acquisition import Acquisition
 from timelens.study.image import Image
 from timelens.study.table import Table
 
-__all__ = ["Curves", "ImageSlabs", "curves_table", "frames_of", "region_curves", "time_window_mean", "weights_of"]
+__all__ = [
+    "Curves",
+    "ImageSlabs",
+    "curves_table",
+    "frames_of",
+    "region_curves",
+    "scaled_series",
+    "time_window_mean",
+    "weights_of",
+]
 
 Floats = NDArray[np.float64]
 Weighting = Literal["counts", "duration", "uniform"]
 
-#: Frames within this of one another, in s, need no second look at which is first.
+#: The brightest voxels of a frame: this percentile, so that single hot voxels do not decide.
 _BRIGHT_PERCENTILE = 99.9
 #: Values looked at per frame for the brightest voxels.
 _LOOKED_AT = 200_000
@@ -166,6 +175,38 @@ def curves_table(curves: Curves, frames: Frames) -> Table:
         "voxels": "{voxels}",
     }
     return Table(rows, units)
+
+
+class _Scaled:
+    """Frames times a factor each, computed as they are read."""
+
+    def __init__(self, array: Any, factors: Floats) -> None:
+        self._array, self._factors = array, factors.astype(np.float32)
+        self.shape, self.dtype, self.ndim = tuple(array.shape), np.dtype(np.float32), len(array.shape)
+
+    def __getitem__(self, key: Any) -> NDArray[np.float32]:
+        frame = key[0] if isinstance(key, tuple) else key
+        factor = self._factors[frame]
+        part = np.asarray(self._array[key], np.float32)
+        return part * (factor if np.ndim(factor) == 0 else factor.reshape(-1, *[1] * (part.ndim - 1)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype=dtype)
+
+
+def scaled_series(image: Image, factors: float | Floats, unit: str) -> Image:
+    """The series times one factor, or one per frame, in a new unit; frames are read and scaled one by one.
+
+    Where every factor is 1 the array itself is kept.
+    """
+    values = np.broadcast_to(np.asarray(factors, float), (image.shape[0],))
+    array: Any = image.array
+    if not np.all(values == 1.0):
+        array = _Scaled(array, values)
+    return Image(
+        array, unit=unit, axes=image.axes, geometry=image.geometry, quantity="activity_concentration",
+        decay_reference=image.decay_reference, frames=image.frames, name=image.name,
+    )  # fmt: skip
 
 
 class ImageSlabs:

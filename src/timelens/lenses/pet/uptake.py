@@ -19,7 +19,7 @@ from timelens.lenses.pet.suv_overrides import SuvOverrides, SyringeAssay
 from timelens.study.acquisition import Acquisition
 from timelens.study.image import Image
 
-__all__ = ["Uptake", "header_of", "overrides_of", "uptake"]
+__all__ = ["Uptake", "along_first_axis", "header_of", "overrides_of", "uptake"]
 
 _DICOM_UNITS = {"Bq/mL": "BQML", "g/mL": "GML", "cm2/mL": "CM2ML"}
 _CONCENTRATIONS = ("Bq/mL", "kBq/mL", "MBq/mL")
@@ -206,7 +206,7 @@ def uptake(
     if kind.startswith("bqml"):
         quantity = "activity_concentration"
     base = image.to_unit("Bq/mL") if image.unit in _CONCENTRATIONS else image
-    factors = _along_first_axis(result.factors, image.shape)
+    factors = along_first_axis(result.factors, image.shape)
     factor_unit = _factor_unit(base.unit, result.unit)
     return Uptake(base.scaled(factors, factor_unit, unit=result.unit, quantity=quantity), result)
 
@@ -228,7 +228,7 @@ def _factor_unit(stored: str, wanted: str) -> str:
     return f"({wanted})/({stored})"
 
 
-def _along_first_axis(factors: NDArray[np.float64], shape: tuple[int, ...]) -> float | NDArray[np.float64]:
+def along_first_axis(factors: NDArray[np.float64], shape: tuple[int, ...]) -> float | NDArray[np.float64]:
     """One factor where all agree, else one per slice of a volume or per frame of a series."""
     first = float(factors[0])
     if float(np.ptp(factors)) <= 1e-12 * abs(first):
