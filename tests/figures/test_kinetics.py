@@ -124,3 +124,8 @@ def test_early_points_gone_astray_do_not_set_the_scale() -> None:
     assert axes.get_ylim()[0] == 0 and axes.get_ylim()[1] < 3
     assert len(axes.lines[0].get_xdata()) == 2  # they are drawn all the same
     assert graphical_figure([plot(y=np.full(5, np.nan))]).axes
+
+
+def test_rounding_is_no_misfit() -> None:
+    below = fits_figure([curve(fitted=SEEN * (1 + 1e-12))]).axes[0]
+    assert below.get_ylim() == pytest.approx((-0.006, 0.006))  # a thousandth of 6 kBq/mL

@@ -30,6 +30,8 @@ Floats = NDArray[np.float64]
 _CELL = (3.45, 3.3)
 _PLOT, _RESIDUAL = 1.65, 0.62
 _WIDTH = 2.6
+#: Residuals below this part of the largest value are shown as none: rounding is no misfit.
+_LEAST_RESIDUAL = 1e-3
 #: The first part of an input function is shown up to this many times its peak's time.
 _EARLY = 4.0
 
@@ -268,7 +270,8 @@ def _cell(figure: Figure, corner: tuple[float, float], curves: Sequence[FitCurve
     below.axhline(0, color=MUTED, lw=0.7)
     lowest = float(np.nanmin(measured * factor, initial=0.0))
     above.set_ylim(bottom=min(0.0, 1.05 * lowest))
-    limit = 1.15 * largest or 1.0
+    top = float(np.nanmax(np.abs(measured * factor), initial=0.0))
+    limit = max(1.15 * largest, _LEAST_RESIDUAL * top) or 1.0
     below.set_ylim(-limit, limit)
     below.yaxis.set_major_locator(MaxNLocator(nbins=3, symmetric=True))
     for axes in (above, below):
