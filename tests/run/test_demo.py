@@ -115,7 +115,7 @@ def test_the_report_shows_what_is_true_beside_what_was_seen(made):
 def test_the_last_words(made, capsys, monkeypatch):
     show(made, made.results / "report.html", as_json=False)
     said = capsys.readouterr().out
-    for words in ("First and last visit", "Truth and measurement", "Left out: sub-004", "hold at the start only"):
+    for words in ("From the first visit to the last", "Truth and measurement", "Left out: sub-004", "hold at the start only"):
         assert words in said
     show(made, made.results / "report.html", as_json=True)
     assert '"truth_table"' in capsys.readouterr().out

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -59,13 +60,15 @@ def demo(made: Demo, page: Path, *, as_json: bool) -> None:
 
 def _changes(found: Sequence[Change]) -> Table:
     table = _table(
-        "First and last visit", subject="left", arm="left", tumour="left", **{"CD8 cells per mm3, true": "right"},
-        **{"volume, true": "right"}, **{f"{name} SUVmean": "right" for name in AGENTS},
+        "From the first visit to the last", subject="left", arm="left", tumour="left",
+        **{"CD8 cells\nper mm3, true": "right", "volume,\ntrue": "right"},
+        **{f"{name}\nSUVmean": "right" for name in AGENTS},
     )  # fmt: skip
     for change in found:
         table.add_row(
-            change.subject, change.arm, change.tumour, _course(change.cells, 2), _course(change.volume, 2),
-            *[_course(change.uptake[name], 2) for name in AGENTS],
+            change.subject, change.arm, change.tumour,
+            _percent(_rise(change.cells), 0), _percent(_rise(change.volume), 0),
+            *[_course(change.uptake[name]) for name in AGENTS],
         )  # fmt: skip
     return table
 
@@ -80,23 +83,27 @@ def _truth(rows: Sequence[Mapping[str, Any]]) -> Table:
         table.add_row(
             f"{row['subject']} {row['session']}", _NAMES.get(row["agent"], row["agent"]), row["lesion"],
             name.symbol if name else row["quantity"], number(row["truth_object"], 3), number(row["truth"], 3),
-            number(row["measured"], 3), _percent(row["error_percent"]), row["unit"],
+            number(row["measured"], 3), _percent(row["error_percent"], 1), row["unit"],
         )  # fmt: skip
     return table
 
 
 def _table(title: str, **columns: Any) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for name, side in columns.items():
         table.add_column(name, justify=side)
     return table
 
 
-def _course(pair: tuple[float, float], digits: int) -> str:
-    """Two values and their change: 6.3 to 9.4 (+48 %)."""
-    first, last = (f"{float(f'{v:.{digits}g}'):,g}" if v == v else "–" for v in pair)
-    return f"{first} → {last} ({_percent(100 * (pair[1] / pair[0] - 1), 0)})"
+def _course(pair: tuple[float, float]) -> str:
+    """Two values and their change: 6.3 → 9.4 (+48 %)."""
+    first, last = (f"{v:.1f}" if v == v else "–" for v in pair)
+    return f"{first} → {last} ({_percent(_rise(pair), 0)})" if last != "–" else f"{first} → {last}"
 
 
-def _percent(value: float, digits: int = 1) -> str:
+def _rise(pair: tuple[float, float]) -> float:
+    return 100 * (pair[1] / pair[0] - 1)
+
+
+def _percent(value: float, digits: int) -> str:
     return f"{value:+.{digits}f} %" if math.isfinite(value) else "–"
