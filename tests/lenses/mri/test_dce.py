@@ -10,7 +10,7 @@ from timelens.engines.kinetics import Frames, InputFunction, Reason, convolve_ex
 from timelens.engines.mr_signal import SignalReason, spoiled_gradient_echo, with_contrast
 from timelens.engines.perfusion import population_input
 from timelens.errors import DataError, UnitError, UsageError
-from timelens.lenses.mri.dce import concentration_series, map_exchange
+from timelens.lenses.mri.dce import choose_model, concentration_series, map_exchange
 from timelens.study.axes import default_names
 from timelens.study.image import Image
 from timelens.study.timing import FrameTiming
@@ -70,6 +70,30 @@ def test_a_free_delay(tissue: tuple[dict[str, np.ndarray], np.ndarray], plasma: 
     images = map_exchange(found, early, delay=(0.0, 12.0))
     np.testing.assert_allclose(images["delay"].numpy(), 6.0, atol=1.0)  # a quarter of a frame
     np.testing.assert_allclose(images["k_trans"].numpy(), truth["k_trans"], rtol=0.15)
+
+
+def test_the_model_that_made_a_voxel_is_chosen(plasma: InputFunction, rng: np.random.Generator) -> None:
+    frames = Frames.instants(START + 2.0)
+    kept = convolve_exponential(plasma.times, plasma.values, 0.0, frames)
+    left = convolve_exponential(plasma.times, plasma.values, 0.01, frames)
+    seen = frame_values(plasma.times, plasma.values, frames)
+    kinds = np.stack([0.001 * kept + 0.05 * seen, 0.004 * left, 0.004 * left + 0.06 * seen], axis=1)
+    curves = np.zeros((60, 1, 100, 4))
+    curves[..., :3] = kinds[:, None, None, :]
+    curves += rng.normal(0, 0.005, curves.shape)
+    curves[:, 0, 0, 3] = 0.0
+    timing = FrameTiming(START, np.full(60, 4.0))
+    place = grid(2.0, (1, 100, 4))
+    image = Image(curves, unit="mmol/L", axes=default_names(4), geometry=place, frames=timing)
+    models = ("patlak", "tofts", "extended_tofts")
+    found = choose_model(image, plasma, models=models)
+    for k in range(3):
+        assert (found["model"].numpy()[..., k] == k + 1).mean() > 0.8, models[k]
+        assert found["weight"].numpy()[..., k].min() >= 1 / 3 - 1e-6
+    assert found["model"].numpy()[0, 0, 3] == 0
+    assert np.isnan(found["weight"].numpy()[0, 0, 3])
+    with pytest.raises(UsageError, match=r"two or more different models"):
+        choose_model(image, plasma, models=("tofts",))
 
 
 def test_voxels_without_t1(tissue: tuple[dict[str, np.ndarray], np.ndarray], plasma: InputFunction) -> None:

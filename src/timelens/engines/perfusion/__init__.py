@@ -11,7 +11,7 @@ from typing import Any
 
 _PLACES = {
     "arterial": ("georgiou", "mcgrath_mouse", "parker", "plasma_from_blood", "population_input"),
-    "arterial_choice": ("ArterialChoice", "choose_arterial"),
+    "arterial_choice": ("ArterialChoice", "choose_arterial", "describe_arterial"),
     "deconvolution": ("Deconvolution", "Perfusion"),
     "enhancement": ("Enhancement", "bolus_arrival", "describe_enhancement"),
     "first_pass": ("blood_volume", "delta_r2_star", "normalise_to"),

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from timelens.errors import DataError
 
-__all__ = ["ArterialChoice", "choose_arterial"]
+__all__ = ["ArterialChoice", "choose_arterial", "describe_arterial"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -93,18 +93,50 @@ def choose_arterial(
         if chosen.size < clusters * least:
             break
         chosen = chosen[_earliest(t, flat[:, chosen] / area[chosen], clusters, least)]
-    curve = flat[:, chosen].mean(axis=1)
     picked = np.zeros(flat.shape[1], dtype=np.bool_)
     picked[chosen] = True
-    whole = flat[:, inside].mean(axis=1)
+    return _described(t, flat, picked, inside, shape)
+
+
+def describe_arterial(times: ArrayLike, curves: ArrayLike, region: ArrayLike) -> ArterialChoice:
+    """What :func:`choose_arterial` says, of a region that was drawn; curves that are not finite are left out.
+
+    Raises
+    ------
+    DataError
+        The region has another shape than a frame, holds no complete curve, or shows no bolus.
+    """
+    t, y = np.asarray(times, dtype=np.float64), np.asarray(curves, dtype=np.float64)
+    drawn = np.asarray(region, dtype=np.bool_)
+    if y.shape[:1] != t.shape or drawn.shape != y.shape[1:]:
+        raise DataError(
+            "The arterial region must have the shape of a frame",
+            field="region",
+            found=drawn.shape,
+            expected=y.shape[1:],
+        )
+    flat = y.reshape(t.size, -1)
+    finite: Bools = np.asarray(np.isfinite(flat).all(axis=0))
+    picked = drawn.reshape(-1) & finite
+    if not picked.any() or not flat[:, picked].mean(axis=1).max() > 0:
+        raise DataError(
+            "The arterial region holds no complete curve that enhances",
+            field="region",
+            found=f"{int(drawn.sum())} voxels, {int(picked.sum())} of them complete",
+            mend="draw it where the signal is not saturated",
+        )
+    return _described(t, flat, picked, finite, drawn.shape)
+
+
+def _described(t: Floats, flat: Floats, picked: Bools, inside: Bools, shape: tuple[int, ...]) -> ArterialChoice:
+    curve, whole = flat[:, picked].mean(axis=1), flat[:, inside].mean(axis=1)
     top = int(np.argmax(curve))
-    before = curve[: max(int(np.argmax(curve > 0.1 * curve[top])), 2)]
-    noise = float(before.std())
+    noise = float(curve[: max(int(np.argmax(curve > 0.1 * curve[top])), 2)].std())
     above = t[curve >= 0.5 * curve[top]]
     return ArterialChoice(
         picked.reshape(shape),
         curve,
-        int(chosen.size),
+        int(picked.sum()),
         float(curve[top] / noise) if noise > 0 else float("inf"),
         _moment(t, whole) - _moment(t, curve),
         float(above[-1] - above[0]),

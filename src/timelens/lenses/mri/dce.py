@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -21,12 +21,13 @@ from timelens.engines.kinetics import (
     TwoCompartmentUptake,
     WithDelay,
 )
+from timelens.engines.kinetics.fit import Fit
 from timelens.engines.mr_signal import gradient_echo_concentration
 from timelens.errors import DataError, UsageError
 from timelens.lenses.mri.parametric import parametric_images
 from timelens.study.image import Image
 
-__all__ = ["Model", "Uptake", "concentration_series", "map_exchange"]
+__all__ = ["Model", "Uptake", "choose_model", "concentration_series", "map_exchange"]
 
 Model = Literal[
     "tofts", "extended_tofts", "linear_extended_tofts", "patlak", "two_compartment_exchange", "two_compartment_uptake"
@@ -132,6 +133,55 @@ def map_exchange(
     dict
         Parameters by name, ``<name>_se`` and ``reason``.
     """
+    return parametric_images(_fit(concentration, plasma, model, delay, mask, threads), concentration)
+
+
+def choose_model(
+    concentration: Image,
+    plasma: InputFunction,
+    *,
+    models: Sequence[Model] = ("patlak", "tofts", "extended_tofts", "two_compartment_exchange"),
+    mask: NDArray[np.bool_] | None = None,
+    threads: int = 2,
+) -> dict[str, Image]:
+    """Which model each voxel supports, by Akaike's criterion for small samples.
+
+    Parameters
+    ----------
+    concentration, plasma, mask
+        As for :func:`map_exchange`.
+    models
+        Those to choose from, in the order of their codes. All must fit the tissue curve itself.
+
+    Returns
+    -------
+    dict
+        ``model`` (1 for the first of ``models``, 2 for the second ..., 0 where none could be fitted) and ``weight``,
+        Akaike's weight of the chosen one among all: near 1 it is clear, near one over their number it is not.
+    """
+    if len(models) < 2 or len(set(models)) != len(models):
+        raise UsageError("A choice needs two or more different models", field="models", found=", ".join(models))
+    fits = [_fit(concentration, plasma, model, None, mask, threads) for model in models]
+    scores = np.stack([np.where(np.isfinite(fit.aic), fit.aic, np.inf) for fit in fits])
+    least = scores.min(axis=0)
+    known = np.isfinite(least)
+    evidence = np.exp(-0.5 * (scores - np.where(known, least, 0.0)))
+    weight = np.where(known, 1.0 / np.maximum(evidence.sum(axis=0), 1e-300), np.nan)
+    code = np.where(known, np.argmin(scores, axis=0) + 1, 0)
+    found = {"model": code.astype(np.int32), "weight": weight.astype(np.float32)}
+    axes, geometry = concentration.axes[-3:], concentration.geometry
+    return {name: Image(array, unit="1", axes=axes, geometry=geometry, name=name) for name, array in found.items()}
+
+
+def _fit(
+    concentration: Image,
+    plasma: InputFunction,
+    model: Model,
+    delay: tuple[float, float] | None,
+    mask: NDArray[np.bool_] | None,
+    threads: int,
+) -> Fit:
+    """Maps of one model, in per second."""
     if model not in get_args(Model):
         raise UsageError("Unknown model", field="model", found=model, expected=", ".join(get_args(Model)))
     if concentration.frames is None:
@@ -153,5 +203,5 @@ def map_exchange(
         raise UsageError("A linear model has no free delay", field="delay", found=model, mend="use a non-linear model")
     else:
         fitted = WithDelay(lambda shift: make(frames, plasma.shifted(shift)), bounds=delay)
-    fit = fitted.map(concentration.numpy(), mask=mask, threads=threads, dtype=np.float64)
-    return parametric_images(fit, concentration)
+    fit: Fit = fitted.map(concentration.numpy(), mask=mask, threads=threads, dtype=np.float64)
+    return fit
