@@ -271,7 +271,8 @@ def _close(
 ) -> bool:  # pragma: no cover - compiled
     """Take a last small step to ``new_u`` without new curves; coefficients follow linearly. False if a sign forbids."""
     linear = known + n_exp
-    new_c[:linear] = c[:linear]
+    for k in range(linear):
+        new_c[k] = c[k]
     for i in range(n_exp):
         move = (new_u[i] - u[i]) * c[known + i]
         if move != 0.0:
@@ -281,8 +282,10 @@ def _close(
     for k in range(linear):
         if positive and mask >> k & 1 and new_c[k] <= 0.0:
             return False
-    c[:linear] = new_c[:linear]
-    u[:n_exp] = new_u[:n_exp]
+    for k in range(linear):
+        c[k] = new_c[k]
+    for i in range(n_exp):
+        u[i] = new_u[i]
     return True
 
 
@@ -480,7 +483,13 @@ def solve_all(
                 )
                 if rss < best_rss:
                     best_rss, flag = rss, code
-                    u[:], c[:], gram[:] = u2, c2, space[0]
+                    # Element by element: assigning slices checks for overlap, which costs more than the fit's algebra.
+                    for k in range(n_exp):
+                        u[k] = u2[k]
+                    for k in range(linear + n_exp):
+                        c[k] = c2[k]
+                        for n in range(linear + n_exp):
+                            gram[k, n] = space[0, k, n]
         if n_exp == 2 and u[0] < u[1]:
             u[0], u[1] = u[1], u[0]
             c[known], c[known + 1] = c[known + 1], c[known]
@@ -488,6 +497,8 @@ def solve_all(
                 read_row(values, slopes, first, step, u[j], other[known + j], other[linear + j])
             normal_equations(other, linear + n_exp, y, gram, right)
         out_rss[v] = best_rss
-        out_c[v] = c[:linear]
-        out_u[v] = u[:n_exp]
+        for k in range(linear):
+            out_c[v, k] = c[k]
+        for k in range(n_exp):
+            out_u[v, k] = u[k]
         reason[v] = flag | inverse_normal(gram, c, u, known, n_exp, low, high, out_inverse[v], scratch)
