@@ -22,7 +22,9 @@ FloatArray = NDArray[np.float64]
 
 #: Least distance of the two means, in units of the root of the mean of their variances (Ashman 1994: 2 is a clean cut).
 SEPARATION = 2.0
-#: Most cells about the threshold, as a part of those about the mean of the smaller group.
+#: From this separation on no valley is asked for; one even or exponential spread does not reach it.
+CLEAR = 3.0
+#: Most cells about the threshold, as a part of those about the means.
 DEPTH = 0.8
 _FEWEST = 30
 _STARTS = (0.5, 0.7, 0.9, 0.97)
@@ -123,16 +125,19 @@ def split(values: ArrayLike) -> Split:
     # Three more parameters than one normal law.
     better = 2 * (likelihood - one) > 3 * np.log(len(data))
     threshold = _crossing(mean, deviation, weight)
-    if not better or separation < SEPARATION or not _valley(data, threshold, mean):
+    if not better or separation < SEPARATION or not _valley(data, threshold, mean, separation):
         return Split(np.nan, mean, deviation, weight, separation, Reason.ONE_GROUP)
     return Split(threshold, mean, deviation, weight, separation, Reason(0))
 
 
-def _valley(data: FloatArray, threshold: float, mean: FloatArray) -> bool:
-    """Whether fewer cells lie about the threshold than about either mean: two laws fit an even spread, too."""
+def _valley(data: FloatArray, threshold: float, mean: FloatArray, separation: float) -> bool:
+    """Whether fewer cells lie about the threshold than about the means: two laws fit one skewed or even spread, too.
+
+    Few positive cells make no valley beside many negative ones; clearly separate, they need none.
+    """
     half = 0.1 * (mean[1] - mean[0])
-    about = [int((np.abs(data - centre) <= half).sum()) for centre in (threshold, *mean)]
-    return about[0] < DEPTH * min(about[1:])
+    at, *about = [int((np.abs(data - centre) <= half).sum()) for centre in (threshold, *mean)]
+    return at < DEPTH * (max(about) if separation >= CLEAR else min(about))
 
 
 def _settle(data: FloatArray, cut: float, least: float) -> tuple[float, FloatArray, FloatArray, FloatArray]:
