@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from timelens.engines.kinetics import (
+    FRTM,
     MA1,
     MRTM1,
     MRTM2,
@@ -21,10 +22,14 @@ from timelens.engines.kinetics import (
     OneTissue,
     Patlak,
     Reason,
+    ReferencePatlak,
     SpectralAnalysis,
     TwoTissue,
+    WithDelay,
+    bootstrap,
     compare,
     correct_dispersion,
+    denoise,
     disperse,
     fit_delay,
     fit_exponentials,
@@ -162,6 +167,42 @@ CASES: dict[str, tuple[type[TimelensError], str, Callable[[], object]]] = {
         lambda: compare([MA1(FRAMES, PLASMA).fit(CURVE), MA1(FRAMES, PLASMA, t_star=600).fit(CURVE)], "v_t"),
     ),
     "weights of a zero curve": (UsageError, "finite value", lambda: frame_weights(FRAMES, np.zeros(12))),
+    "a reference that is zero late": (
+        DataError,
+        "zero in a frame",
+        lambda: ReferencePatlak(FRAMES, CURVE * (np.arange(12) < 11)),
+    ),
+    "an unknown loss": (UsageError, "Unknown loss", lambda: OneTissue(FRAMES, PLASMA).fit(CURVE, loss="cauchy")),  # type: ignore[arg-type]
+    "an unknown bootstrap": (
+        UsageError,
+        "Unknown bootstrap",
+        lambda: bootstrap(OneTissue(FRAMES, PLASMA), CURVE, rng=np.random.default_rng(0), kind="jackknife"),  # type: ignore[arg-type]
+    ),
+    "one draw": (
+        UsageError,
+        "at least two draws",
+        lambda: bootstrap(OneTissue(FRAMES, PLASMA), CURVE, rng=np.random.default_rng(0), draws=1),
+    ),
+    "delays upside down": (
+        UsageError,
+        "must ascend",
+        lambda: WithDelay(lambda d: OneTissue(FRAMES, PLASMA.shifted(d)), bounds=(20, -20)),
+    ),
+    "rates of the full reference model": (
+        UsageError,
+        "must ascend",
+        lambda: FRTM(FRAMES, reference_input(FRAMES, CURVE), rates=(0.1, 0.01)),
+    ),
+    "an unknown filter": (
+        UsageError,
+        "Unknown denoising",
+        lambda: denoise(np.ones((12, 2, 2, 2)), FRAMES, (1, 1, 1), method="median", fwhm=2),  # type: ignore[arg-type]
+    ),
+    "a filter over NaN": (
+        DataError,
+        "no numbers",
+        lambda: denoise(np.full((12, 2, 2, 2), np.nan), FRAMES, (1, 1, 1), method="hypr", fwhm=2),
+    ),
     "already decay-corrected": (DataError, "already", lambda: PLASMA.decayed_to_zero(6586)),
 }
 
@@ -220,3 +261,43 @@ def test_empty_and_broken_voxels_among_good_ones() -> None:
     fit = model.map(data)
     assert list(fit.reason) == [0, Reason.NO_SIGNAL, Reason.NON_FINITE, 0]
     assert SpectralAnalysis(FRAMES, PLASMA).fit(data[:, 1]).reason == Reason.NO_SIGNAL
+
+
+def test_gaps_between_frames_are_no_error() -> None:
+    """Frames that were not measured cost precision only; the model is exact at the others."""
+    model = OneTissue(FRAMES, PLASMA, blood_volume=0)
+    curve = model.table.values[300] * 0.01
+    kept = np.delete(np.arange(12), [3, 4, 7])
+    whole = model.fit(curve)
+    part = OneTissue(FRAMES.select(kept), PLASMA, blood_volume=0).fit(curve[kept])
+    assert part.parameters["k1"] == pytest.approx(float(whole.parameters["k1"]), rel=1e-6)
+    assert part.frames_used == 9
+
+
+def test_one_voxel_one_curve_none() -> None:
+    """A single curve, an image of one voxel and an empty one have the shapes they came with."""
+    model = OneTissue(FRAMES, PLASMA, blood_volume=0)
+    curve = model.table.values[300] * 0.01
+    assert model.fit(curve).parameters["k1"].shape == ()
+    assert model.fit(curve.reshape(12, 1, 1, 1)).parameters["k1"].shape == (1, 1, 1)
+    assert model.map(curve.reshape(12, 1, 1, 1)).parameters["k1"].shape == (1, 1, 1)
+    assert Patlak(FRAMES, PLASMA).map(curve.reshape(12, 1)).parameters["k_i"].shape == (1,)
+    assert Patlak(FRAMES, PLASMA).map(np.ones((12, 0))).parameters["k_i"].shape == (0,)
+    assert model.map(np.ones((12, 0, 3))).parameters["k1"].shape == (0, 3)
+
+
+def test_an_image_of_nan_and_a_masked_one() -> None:
+    for model in (TwoTissue(FRAMES, PLASMA), Patlak(FRAMES, PLASMA), MA1(FRAMES, PLASMA)):
+        fit = model.map(np.full((12, 2, 2), np.nan))
+        assert (fit.reason == Reason.NON_FINITE).all()
+        assert np.isnan(fit.parameters[fit.main]).all()
+        none = model.map(np.ones((12, 2, 2)), mask=np.zeros((2, 2), bool))
+        assert (none.reason == Reason.NOT_SELECTED).all()
+        assert np.isnan(none.parameters[none.main]).all()
+
+
+def test_blood_slightly_below_zero_is_background() -> None:
+    """Background-corrected samples may fall a little below zero before the bolus."""
+    values = CP.copy()
+    values[1] = -0.01 * CP.max()
+    assert InputFunction(T, values, "plasma").values[1] < 0
