@@ -1,0 +1,78 @@
+"""Maps of the extended Tofts model from concentrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from protocol import Bar, Contender, Workload
+
+COUNT = 80**3
+
+
+def prepare(data: Path) -> None:
+    """60 frames of 5 s with noise of 0.02 mmol/L, the plasma input, and the true parameters."""
+    import numpy as np
+
+    from timelens.engines.kinetics import Frames, convolve_exponential, frame_values
+    from timelens.engines.perfusion import population_input
+
+    rng = np.random.default_rng(20240501)
+    plasma = population_input("parker", 300.0, haematocrit=0.42, delay=15.0)
+    frames = Frames.instants(5.0 * np.arange(60))
+    k_trans, v_e, v_p = rng.uniform(0.05, 0.5, COUNT) / 60, rng.uniform(0.1, 0.5, COUNT), rng.uniform(0.01, 0.1, COUNT)
+    seen = frame_values(plasma.times, plasma.values, frames)
+    image = np.empty((60, COUNT))
+    for part in np.array_split(np.arange(COUNT), 64):
+        leaked = convolve_exponential(plasma.times, plasma.values, k_trans[part] / v_e[part], frames)
+        image[:, part] = k_trans[part] * leaked + v_p[part] * seen[:, None]
+    image += rng.normal(0, 0.02, image.shape)
+    np.save(data / "image.npy", image)
+    np.savez(data / "truth.npz", k_trans=k_trans, v_e=v_e, v_p=v_p, times=plasma.times, plasma=plasma.values)
+
+
+def _with(name: str) -> Any:
+    def start(data: Path) -> Any:
+        import numpy as np
+
+        from timelens.engines import kinetics
+
+        image, given = np.load(data / "image.npy"), np.load(data / "truth.npz")
+        plasma = kinetics.InputFunction(given["times"], given["plasma"], "plasma", "mmol/L")
+        model = getattr(kinetics, name)(kinetics.Frames.instants(5.0 * np.arange(60)), plasma)
+
+        def work() -> Any:
+            found = model.map(image, threads=2).parameters
+            return np.stack([found["k_trans"], found["v_e"], found["v_p"]])
+
+        return work
+
+    return start
+
+
+def judge(result: Any, data: Path) -> dict[str, float | str]:
+    """Median relative errors; the table's is that of K_trans."""
+    import numpy as np
+
+    truth = np.load(data / "truth.npz")
+    off = [float(np.nanmedian(np.abs(result[i] / truth[name] - 1))) for i, name in enumerate(("k_trans", "v_e", "v_p"))]
+    return {"error": off[0], "error of v_e": off[1], "error of v_p": off[2], "voxels": int(result.shape[1])}
+
+
+def _rate(row: Any) -> float:
+    return float(row.notes["voxels"]) / float(row.seconds)
+
+
+WORKLOAD = Workload(
+    title="Extended Tofts maps",
+    about="80 x 80 x 80 voxels, 60 frames in float64, with standard errors and reasons. Errors are medians relative to "
+    "the truth; the column is that of K_trans.",
+    contenders=(
+        Contender("timelens, linear", _with("LinearExtendedTofts")),
+        Contender("timelens, non-linear", _with("ExtendedTofts")),
+    ),
+    prepare=prepare,
+    judge=judge,
+    bars=(Bar("500,000 voxels per second (linear)", lambda rows: _rate(rows["timelens, linear"]) >= 5e5),),
+    threads=2,
+)
