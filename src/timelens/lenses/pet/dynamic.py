@@ -92,7 +92,8 @@ def analyse(
 def _selected(pet: Acquisition, which: Mapping[str, Any]) -> Acquisition:
     """The frames that count, by number from 1."""
     image = pet.image
-    first, last = int(which["first"] or 1), int(which["last"] or image.shape[0])
+    first = 1 if which["first"] is None else int(which["first"])
+    last = image.shape[0] if which["last"] is None else int(which["last"])
     if not 1 <= first <= last <= image.shape[0]:
         raise UsageError(
             "No such frames", field="frames", found=f"{first} to {last}", expected=f"within 1 to {image.shape[0]}"

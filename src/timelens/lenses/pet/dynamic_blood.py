@@ -114,8 +114,9 @@ def _corrected(
         return record
     if half_life_s is None:
         raise MissingFieldError(
-            "Blood that is not decay-corrected needs the half-life", file=record.file, field="half_life_s"
-        )
+            "Blood that is not decay-corrected needs the half-life", file=record.file, field="half_life_s",
+            found="nothing", expected="seconds", mend="state half_life_s, or the nuclide",
+        )  # fmt: skip
     steps.append("blood decay-corrected here from the times of its samples")
 
     def change(curve: Curve | None) -> Curve | None:

@@ -81,7 +81,7 @@ def covering(curve: InputFunction, frames: Frames, *, file: str = "") -> tuple[I
         raise DataError(
             "Blood samples end before the scan does",
             expected=f"a sample after {(1 - HELD_PART) * end:g} s",
-            mend="add the late samples, or state fewer frames (curves: {end_s: ...})",
+            mend="add the late samples, or leave the last frames out",
             **facts,
         )
     begins = float(curve.times[np.argmax(curve.values > 0)])
