@@ -1,6 +1,6 @@
 """A linear mixture with parts that cannot be negative, fitted to many samples at once.
 
-Every sample b is a mixture A x of the same columns with x >= 0, and x minimises the sum of squares |A x - b|^2. Where
+Every sample b is a mixture A x of the same columns with x >= 0, and x minimises the sum of squares of A x - b. Where
 plain least squares gives no negative part, that is the answer, and one factor serves all such samples. The others are
 solved exactly by block principal pivoting with the backup rule that makes it finite (Portugal 1994,
 doi:10.1090/S0025-5718-1994-1250776-4; Kim 2011, doi:10.1137/110821172).
