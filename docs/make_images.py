@@ -31,7 +31,7 @@ VISITS = {"ses-01": "day 0", "ses-02": "day 21"}
 COLUMNS = (
     ("FDG", "f18-fdg", "gray_r", 8.0),
     ("89Zr minibody against CD8", "zr89-crefmirlimab", "gray_r", 14.0),
-    ("CD8 T cells, true", None, "viridis", 2e5),
+    ("CD8 T cells, true", None, "viridis", 200.0),
 )
 
 
@@ -64,8 +64,8 @@ def main(out: Path) -> None:
     with open(out / "study" / "truth" / "truth.csv", encoding="utf-8", newline="") as stream:
         truth = [r for r in csv.DictReader(stream) if r["region"] == LESION and r["quantity"] == "suv_mean"]
     centres = {(r["subject"], r["session"]): np.array([float(r[k]) for k in ("x_mm", "y_mm", "z_mm")]) for r in truth}
-    figure = plt.figure(figsize=(10.4, 5.1), dpi=120)
-    spots = figure.add_gridspec(3, 8, left=0.1, right=0.995, top=0.86, bottom=0.1, wspace=0.06, hspace=0.06,
+    figure = plt.figure(figsize=(10.6, 5.2), dpi=120)
+    spots = figure.add_gridspec(3, 8, left=0.125, right=0.995, top=0.865, bottom=0.125, wspace=0.06, hspace=0.06,
                                 width_ratios=(1, 1, 0.12, 1, 1, 0.12, 1, 1))  # fmt: skip
     for row, (subject, words) in enumerate(PATIENTS.items()):
         for block, (title, agent, colours, top) in enumerate(COLUMNS):
@@ -78,6 +78,8 @@ def main(out: Path) -> None:
                 else:
                     image = scan(out / "results", subject, session, agent)
                 plane, extent = cut(image, centre)
+                if agent is None:
+                    plane = plane / 1e3
                 axes.set_facecolor(mpl.colormaps[colours](0.0))
                 shown = axes.imshow(plane, cmap=colours, vmin=0, vmax=top, extent=extent, interpolation="nearest")
                 axes.set(xlim=(HALF_MM, -HALF_MM), ylim=(-HALF_MM, HALF_MM), xticks=[], yticks=[], aspect="equal")
@@ -88,8 +90,8 @@ def main(out: Path) -> None:
                 if row == 0 and visit == 0:
                     axes.text(1.03, 1.24, title, transform=axes.transAxes, ha="center", fontsize=11, weight="bold")
                 if row == 2 and visit == 0:
-                    bar = axes.inset_axes((0.35, -0.14, 1.36, 0.06))
-                    unit = "SUV, g/mL" if agent else "cells/mm³"
+                    bar = axes.inset_axes((0.35, -0.2, 1.36, 0.06))
+                    unit = "SUV, g/mL" if agent else "thousand cells/mm³"
                     figure.colorbar(shown, cax=bar, orientation="horizontal", extend="max")
                     bar.tick_params(labelsize=8, length=2, pad=1)
                     bar.set_title(unit, fontsize=8, pad=1, loc="left")

@@ -132,7 +132,8 @@ def run_demo(
                 mend="choose another folder with -o",
             )
         shutil.rmtree(study)
-    truth = simulate_cohort(demo_spec(seed=seed, full=full), study, jobs=jobs).truth
+    # A small study is written sooner than other processes start.
+    truth = simulate_cohort(demo_spec(seed=seed, full=full), study, jobs=jobs if full else 1).truth
     run = run_study(study, results, jobs=jobs, progress=progress)
     rows = compare(truth, run.measurements, results)
     write_rows(table, rows, COLUMNS)
