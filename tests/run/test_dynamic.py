@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,13 @@ import pydicom
 import pytest
 
 from timelens.formats import bids, dicom, nifti, ome_zarr
+from timelens.lenses.pet.dynamic_lens import DynamicPetLens
 from timelens.run.api import open_study, plan_study, run_study
 from timelens.run.export import export_results
 from timelens.run.inventory import write_inventory
 from timelens.run.session import planned_recipes
+from timelens.study.acquisition import Acquisition
+from timelens.study.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lenses" / "pet"))
 from dynamic_data import DynamicCase, dynamic_case
@@ -92,8 +96,9 @@ def test_maps_as_ome_zarr_keep_their_unit(results: Path, tmp_path: Path) -> None
     np.testing.assert_array_equal(image.numpy(), original.numpy())
 
 
-def test_dicom_with_blood_beside_it(case: DynamicCase, tmp_path: Path) -> None:
+def test_dicom_with_blood_beside_it(case: DynamicCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blood table of a folder with one patient is that patient's; maps come back as DICOM parametric maps."""
+    monkeypatch.setattr("timelens.run.outputs.draw", lambda *_: None)  # its pictures are those of the other test
     root, out = tmp_path / "in", tmp_path / "out"
     dicom.write_series(replace(case.pet, subject="sub-001"), root / "pet")
     table = case.blood.data.data.rename(
@@ -119,3 +124,46 @@ def test_dicom_with_blood_beside_it(case: DynamicCase, tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.numpy(), original.numpy())
     header = pydicom.dcmread(maps["kiSe_map.dcm"])
     assert header.SeriesDescription == "kiSe"
+
+
+def test_options_of_the_static_lens_serve_the_late_window(study: Path) -> None:
+    inventory = open_study(study)
+    options = {"pet": {"segment": {"rule": "fixed", "threshold": 3.0}, "frames": {"which": 1}}}
+    steps = planned_recipes(plan_study(inventory, study / "out", options)[0])["recipes"][0]["steps"]
+    named = {s["name"]: s["parameters"] for s in steps}
+    assert (named["segment"]["rule"], named["segment"]["threshold"]) == ("fixed", 3.0)
+    assert named["frames"] == {"first": 1, "last": None}  # a step of the same name means another thing here
+
+
+def test_blood_counts_from_time_zero_and_not_from_the_injection(case: DynamicCase, tmp_path: Path) -> None:
+    """Half a minute between PET-BIDS' TimeZero and the injection, for the image and for the blood."""
+    shift = 30.0
+    path = bids.write(replace(case.pet, subject="sub-01", session="ses-01"), tmp_path)
+    side = path.with_name("sub-01_ses-01_pet.json")
+    said = json.loads(side.read_text())
+    said["TimeZero"] = "08:59:30"
+    for key in ("InjectionStart", "ScanStart", "ImageDecayCorrectionTime"):
+        said[key] += shift
+    said["FrameTimesStart"] = [t + shift for t in said["FrameTimesStart"]]
+    for key in [k for k in said["timelens"] if k.startswith("time_zero")]:
+        said["timelens"][key] = "2024-03-01T08:59:30"
+    side.write_text(json.dumps(said))
+    rows = case.blood.data.data.copy()
+    rows["time"] += shift
+    for name in ("whole_blood_radioactivity", "plasma_radioactivity"):
+        rows[name] *= 2 ** (shift / case.pet.half_life_s)  # corrected to TimeZero
+    blood = replace(case.blood, data=Table(rows, case.blood.data.column_units), subject="sub-01", session="ses-01")
+    bids.write(blood, tmp_path)
+    found = bids.read(tmp_path)
+    lens = DynamicPetLens()
+    options = {"input": {"delay_s": 0}, "maps": {"models": "none"}, "fit": {"models": ["2tcm_irreversible"]}}
+
+    def k_i(pet: Acquisition, table: Acquisition) -> float:
+        match = lens.accepts([pet, table])
+        regions = [replace(case.regions[0], labels=case.regions[0].labels)]
+        result = lens.quantify(
+            match.roles, regions, {s.name: dict(s.parameters) for s in lens.recipe(match, options).steps}
+        )
+        return next(m.value for m in result.measurements if m.quantity == "k_i" and m.region == "lesion-1")
+
+    assert k_i(found.acquisitions[0], found.blood[0]) == pytest.approx(k_i(case.pet, case.blood), rel=1e-6)
