@@ -191,6 +191,9 @@ def agent_view(agent: Agent) -> None:
     _line("plasma", agent.plasma_kinetics)
     _line("excretion", ", ".join(agent.excretion))
     _line("models", ", ".join(agent.kinetic_models))
+    if (way := agent.kinetics) is not None:
+        maps = f"; maps by {', '.join(way.maps)}" if way.maps else ""
+        _line("dynamic scan", f"{way.regions}{maps}{f'; {way.note}' if way.note else ''} [{way.source}]")
     _line("normal uptake", ", ".join(agent.normal_uptake))
     code = dicom_codes.agent_code(agent.id)
     _line("DICOM code", code and f"{code.value} {code.scheme} “{code.meaning}”")
