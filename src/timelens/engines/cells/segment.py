@@ -25,7 +25,7 @@ __all__ = ["SADDLE", "expand", "grow_to_membrane", "nuclei"]
 
 FloatArray = NDArray[np.float32]
 
-#: Least depth of a saddle between two nuclei, as a part of the relief. All parts below were set on simulated nuclei.
+#: Least depth of a saddle between two nuclei, as a part of the relief. All parts below were picked on simulated nuclei.
 SADDLE = 0.02
 #: Part of a nucleus's own height above the background that its pixels reach. Half marks the border of a blurred disc.
 HEIGHT = 0.5
