@@ -13,7 +13,7 @@ from timelens.run import demo
 from timelens.run.demo_spec import AGENTS, demo_spec
 from timelens.run.show_demo import demo as show
 from timelens.run.simulation.cohort import TRUE_OUTLINE
-from timelens.run.simulation.spec import spec_of
+from timelens.run.simulation.parse import spec_of
 from timelens.study.measurement import Measurement
 
 FDG, CD8 = AGENTS.values()
@@ -114,8 +114,13 @@ def test_the_report_shows_what_is_true_beside_what_was_seen(made):
 
 def test_the_last_words(made, capsys, monkeypatch):
     show(made, made.results / "report.html", as_json=False)
-    said = capsys.readouterr().out
-    for words in ("From the first visit to the last", "Truth and measurement", "Left out: sub-004", "hold at the start only"):
+    said = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "From the first visit to the last",
+        "Truth and measurement",
+        "Left out: sub-004",
+        "hold at the start only",
+    ):
         assert words in said
     show(made, made.results / "report.html", as_json=True)
     assert '"truth_table"' in capsys.readouterr().out

@@ -20,12 +20,12 @@ __all__ = ["demo"]
 
 _out = Console(highlight=False)
 _OF_CHANGES = (
-    "The same inhibitor works in sub-001 and not in sub-002, whose T cells stay in the stroma; sub-003 is not treated. "
-    "After three weeks neither diameters (-30 or +20 %) nor FDG (30 %) have changed enough to say so. The minibody "
-    "tells them apart, by its level more than by its rise, which both treated patients show. Nothing of this is put in "
-    "by hand: cells, vessels and the dose make the uptake. It rises less than the cells do, for blood brings only so "
-    "much to where CD8 is dense, and the dose occupies more than 5 % of the target in most of the tumour: rate constants of "
-    "the tracer limit hold at the start only.\n"
+    "The same inhibitor works in sub-001 and not in sub-002, whose T cells stay in the stroma; sub-003 is not "
+    "treated. After three weeks neither diameters (-30 or +20 %) nor FDG (30 %) have changed enough to say so. "
+    "The minibody tells them apart, by its level more than by its rise, which both treated patients show. Nothing "
+    "of this is put in by hand: cells, vessels and the dose make the uptake. It rises less than the cells do, for "
+    "blood brings only so much to where CD8 is dense, and the dose occupies more than 5 % of the target in most "
+    "of the tumour: rate constants of the tracer limit hold at the start only.\n"
 )
 _OF_TRUTH = (
     "Object: what is true in the tumour. Truth: what a noise-free scanner of this resolution shows in the same "

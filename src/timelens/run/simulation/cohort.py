@@ -38,7 +38,8 @@ from timelens.run.simulation.fields import (
     write_rows,
 )
 from timelens.run.simulation.files import Scanned, organ_region, write_bids, write_dicom
-from timelens.run.simulation.spec import Arm, Dose, Spec, read_spec, slug, spec_of
+from timelens.run.simulation.parse import read_spec, spec_of
+from timelens.run.simulation.spec import Arm, Dose, Spec, slug
 from timelens.run.simulation.visits import Visit, digital_subject, virtual_subject
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Administration, Simulated, Truth

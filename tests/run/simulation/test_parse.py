@@ -8,7 +8,8 @@ import pytest
 
 from timelens.errors import UsageError
 from timelens.run.simulation.cohort import simulate_cohort
-from timelens.run.simulation.spec import read_spec, slug, spec_of
+from timelens.run.simulation.parse import read_spec, spec_of
+from timelens.run.simulation.spec import slug
 from timelens.tumor.treatments import CheckpointInhibitor, Radiotherapy
 
 
