@@ -391,6 +391,71 @@ def _descend(
     return rss, mask, _NOT_CONVERGED
 
 
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
+def _one_look(
+    y: Floats,
+    power: float,
+    values: Floats,
+    slopes: Floats,
+    first: float,
+    step: float,
+    known: Floats,
+    norm: float,
+    positive: bool,
+    tolerance: float,
+    u: Floats,
+    c: Floats,
+    inverse: Floats,
+) -> float:  # pragma: no cover - compiled
+    """One known curve and one rate that is nearly right: all sums in one pass over the frames, one last small step.
+
+    ``u``, ``c`` and the inverse normal matrix of (c, u) are set, and the residual sum is returned; -1, with all as it
+    was, where the rate is not near enough, at an edge, or a sign forbids it: then the general search has to be used.
+    """
+    x = (u[0] - first) / step
+    i = min(max(int(x), 0), values.shape[0] - 2)
+    t = x - i
+    a1 = t * t * (3 - 2 * t)
+    a0, b0, b1 = 1 - a1, step * t * (1 - t) * (1 - t), step * t * t * (t - 1)
+    e1, e2, e3 = 6 * t * (1 - t) / step, 1 - 4 * t + 3 * t * t, t * (3 * t - 2)
+    low0, low1, rise0, rise1 = values[i], values[i + 1], slopes[i], slopes[i + 1]
+    cross, square, left, right, known_rise, row_rise, rise_rise, rise_y = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for n in range(y.size):
+        v0, v1, d0, d1, f, z = low0[n], low1[n], rise0[n], rise1[n], known[n], y[n]
+        row, rise = a0 * v0 + a1 * v1 + b0 * d0 + b1 * d1, e1 * (v1 - v0) + e2 * d0 + e3 * d1
+        cross += f * row
+        square += row * row
+        left += f * z
+        right += row * z
+        known_rise += f * rise
+        row_rise += row * rise
+        rise_rise += rise * rise
+        rise_y += rise * z
+    determinant = norm * square - cross * cross
+    if determinant <= 1e-12 * norm * square:
+        return -1.0
+    over = 1.0 / determinant
+    c0, c1 = (square * left - cross * right) * over, (norm * right - cross * left) * over
+    rss = power - c0 * left - c1 * right
+    t0, t1 = (square * known_rise - cross * row_rise) * over, (norm * row_rise - cross * known_rise) * over
+    bend = (rise_rise - known_rise * t0 - row_rise * t1) * c1 * c1
+    slope = c1 * (rise_y - c0 * known_rise - c1 * row_rise)
+    # The residual sum is a difference of large ones here; nearly exact curves are left to the general search.
+    if not (rss > 1e-9 * power and bend > 1e-12 * c1 * c1 * rise_rise and slope * slope <= tolerance * rss * bend):
+        return -1.0
+    move = slope / bend
+    n0, n1, at = c0 - move * c1 * t0, c1 - move * c1 * t1, u[0] + move
+    if at <= first + EDGE or at >= first + step * (values.shape[0] - 1) - EDGE or (positive and min(n0, n1) <= 0.0):
+        return -1.0
+    u[0], c[0], c[1] = at, n0, n1
+    w = 1.0 / bend
+    inverse[0, 0], inverse[1, 1] = square * over + c1 * c1 * t0 * t0 * w, norm * over + c1 * c1 * t1 * t1 * w
+    inverse[0, 1] = c1 * c1 * t0 * t1 * w - cross * over
+    inverse[0, 2], inverse[1, 2], inverse[2, 2] = -c1 * t0 * w, -c1 * t1 * w, w
+    inverse[1, 0], inverse[2, 0], inverse[2, 1] = inverse[0, 1], inverse[0, 2], inverse[1, 2]
+    return rss - move * slope
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def solve_all(
     curves: Floats,
@@ -429,12 +494,16 @@ def solve_all(
     u, c, u2, c2 = np.zeros(2), np.zeros(8), np.zeros(2), np.zeros(8)
     s, tops, j = np.zeros(projected.shape[0]), np.zeros(projected.shape[0]), 0
     gram, right = np.zeros((8, 8)), np.zeros(8)
+    quick, norm = closing and n_exp == 1 and known == 1, 0.0
+    if quick:
+        for n in range(frames):
+            norm += fixed[0, n] * fixed[0, n]
     for v in range(curves.shape[0]):
         y = curves[v]
         power = 0.0
         for n in range(frames):
             power += y[n] * y[n]
-        best_rss, flag = math.inf, 0
+        best_rss, flag, done = math.inf, 0, False
         for option in range(options):
             if option == 1 and c[known - 1] > 0.0:
                 break  # the blood volume is positive: leaving it out cannot help
@@ -462,6 +531,25 @@ def solve_all(
                     _vertex_single(s, g, rises if option == 0 else rises_less, y, i, wide, u2)
                 else:
                     _vertex_pair(s, g, i, j, wide, u2)
+                if quick and option == 0:
+                    rss = _one_look(
+                        y,
+                        power,
+                        values,
+                        slopes,
+                        first,
+                        step,
+                        fixed[0],
+                        norm,
+                        positive,
+                        tolerance,
+                        u2,
+                        c2,
+                        out_inverse[v],
+                    )
+                    if rss >= 0.0:
+                        out_rss[v], out_u[v, 0], out_c[v, 0], out_c[v, 1], done = rss, u2[0], c2[0], c2[1], True
+                        break
                 rss, _, code = _descend(
                     y,
                     power,
@@ -490,6 +578,10 @@ def solve_all(
                         c[k] = c2[k]
                         for n in range(linear + n_exp):
                             gram[k, n] = space[0, k, n]
+            if done:
+                break
+        if done:
+            continue
         if n_exp == 2 and u[0] < u[1]:
             u[0], u[1] = u[1], u[0]
             c[known], c[known + 1] = c[known + 1], c[known]
