@@ -140,6 +140,30 @@ def test_srtm_round_trip(frames: Frames, tissue: Tissue, sampling: str) -> None:
         assert fixed.parameters["r1"] == pytest.approx(r1, rel=1e-5)
 
 
+def test_srtm_maps_equal_regions(frames: Frames, tissue: Tissue) -> None:
+    """A voxel's one pass over the frames ends where a region's exact search does, with and without noise."""
+    rng = np.random.default_rng(3)
+    reference = reference_input(frames, tissue(0.002, 0.003))
+    seen = frame_values(reference.times, reference.values, frames)
+    r1, k2, bp = rng.uniform(0.7, 1.3, 300), rng.uniform(0.001, 0.003, 300), rng.uniform(0.1, 4, 300)
+    k2a = k2 / (1 + bp)
+    clean = r1 * seen[:, None] + (k2 - r1 * k2a) * convolve_exponential(reference.times, reference.values, k2a, frames)
+    model = SRTM(frames, reference)
+    exact = model.map(clean, frames.duration, dtype=np.float64)
+    np.testing.assert_allclose(exact.parameters["bp_nd"], bp, rtol=1e-4)
+    noisy = clean * (1 + 0.02 * rng.normal(size=clean.shape))
+    fit, maps = model.fit(noisy, frames.duration), model.map(noisy, frames.duration, dtype=np.float64)
+    good = fit.identifiable
+    assert good.mean() > 0.9
+    for name in ("r1", "k2", "bp_nd"):
+        error = fit.standard_errors[name][good]
+        gap = np.abs(maps.parameters[name] - fit.parameters[name])[good] / error
+        assert np.median(gap) < 0.002
+        assert np.quantile(gap, 0.99) < 0.02
+        np.testing.assert_allclose(maps.standard_errors[name][good], error, rtol=0.02)
+    np.testing.assert_allclose(maps.weighted_rss[good], fit.weighted_rss[good], rtol=1e-3)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_maps_equal_regions(frames: Frames, plasma: InputFunction, tissue: Tissue, weighted: bool) -> None:
     rng = np.random.default_rng(0)

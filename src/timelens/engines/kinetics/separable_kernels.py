@@ -1,4 +1,4 @@
-"""The compiled part of the separable fit: scoring the grid and damped Gauss-Newton steps."""
+"""The compiled part of the separable fit: damped Gauss-Newton steps from the tops of the grid's scores."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from timelens.engines.kinetics.separable_algebra import (
     solve_coefficients,
     solve_subset,
 )
+from timelens.engines.kinetics.separable_pairs import best_pairs, partner, peak, vertex_pair
+from timelens.engines.kinetics.separable_single import best_single, one_look, vertex_single
 from timelens.engines.kinetics.tables import STRIDE, read_row
 
 __all__ = ["solve_all"]
@@ -28,129 +30,6 @@ _NOT_CONVERGED = int(Reason.NOT_CONVERGED)
 
 #: Largest move of ln k in one step.
 _LONGEST = 1.5
-
-
-# Scores of finite curves are finite, so minima and maxima need not heed NaN and the loops become vectors.
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
-def _best_pairs(scores: Floats, inverse: Floats, positive: bool, tops: Floats) -> None:  # pragma: no cover - compiled
-    """For every rate what its best pair with a slower one explains (``tops``, -1 if none)."""
-    tops[0] = -1.0
-    for i in range(1, scores.size):
-        a = scores[i]
-        p = i * (i - 1) // 2
-        first, cross, second = inverse[0, p : p + i], inverse[1, p : p + i], inverse[2, p : p + i]
-        top = -1.0
-        if positive:
-            for j in range(i):
-                b = scores[j]
-                c0, c1 = first[j] * a + cross[j] * b, cross[j] * a + second[j] * b
-                top = max(top, c0 * a + c1 * b if min(c0, c1) > 0.0 else -1.0)
-        else:
-            for j in range(i):
-                b = scores[j]
-                top = max(top, (first[j] * a + 2.0 * cross[j] * b) * a + second[j] * b * b)
-        tops[i] = top
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _partner(scores: Floats, inverse: Floats, positive: bool, i: int) -> int:  # pragma: no cover - compiled
-    """The slower rate of the best pair with rate ``i``."""
-    best, where = -1.0, i - 1
-    p, a = i * (i - 1) // 2, scores[i]
-    for j in range(i):
-        b = scores[j]
-        c0 = inverse[0, p + j] * a + inverse[1, p + j] * b
-        c1 = inverse[1, p + j] * a + inverse[2, p + j] * b
-        value = c0 * a + c1 * b
-        if value > best and (not positive or min(c0, c1) > 0.0):
-            best, where = value, j
-    return where
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _peak(tops: Floats, rank: int) -> int:  # pragma: no cover - compiled
-    """Index of the highest (rank 0) or second highest (1) local maximum, -1 if there is none."""
-    first, second = -1, -1
-    for i in range(tops.size):
-        left = tops[i - 1] if i > 0 else -2.0
-        right = tops[i + 1] if i + 1 < tops.size else -2.0
-        if tops[i] > 0 and tops[i] >= left and tops[i] > right:
-            if first < 0 or tops[i] > tops[first]:
-                first, second = i, first
-            elif second < 0 or tops[i] > tops[second]:
-                second = i
-    return first if rank == 0 else second
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _best_single(scores: Floats, inverse: Floats, positive: bool) -> tuple[float, int]:  # pragma: no cover - compiled
-    best, where = -1.0, scores.size // 2
-    for i in range(scores.size):
-        value = scores[i] * scores[i] * inverse[0, i]
-        if value > best and (scores[i] > 0 or not positive):
-            best, where = value, i
-    return best, where
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
-def _vertex_single(
-    scores: Floats, inverse: Floats, rises: Floats, y: Floats, i: int, wide: float, u: Floats
-) -> None:  # pragma: no cover - compiled
-    """Move ``u`` from rate ``i`` of the grid to the top of what a rate explains, score^2 / norm.
-
-    Between two nodes both are cubics through their values and slopes, so the top is found without any curve.
-    """
-    if not 0 < i < scores.size - 1:
-        return
-    before, after = scores[i - 1] ** 2 * inverse[0, i - 1], scores[i + 1] ** 2 * inverse[0, i + 1]
-    bend = before - 2 * scores[i] ** 2 * inverse[0, i] + after
-    if not bend < 0.0:
-        return
-    x = min(max(0.5 * (before - after) / bend, -0.5), 0.5)
-    low = i if x >= 0 else i - 1
-    x = x if x >= 0 else x + 1.0
-    d0, d1 = 0.0, 0.0
-    for n in range(y.size):
-        d0 += rises[low, n] * y[n]
-        d1 += rises[low + 1, n] * y[n]
-    s0, s1, d0, d1 = scores[low], scores[low + 1], wide * d0, wide * d1
-    n0, n1, m0, m1 = inverse[1, low], inverse[1, low + 1], wide * inverse[2, low], wide * inverse[2, low + 1]
-    # Cubic a + b x + c x^2 + d x^3 of the score and of the norm.
-    sc, sd = 3 * (s1 - s0) - 2 * d0 - d1, 2 * (s0 - s1) + d0 + d1
-    nc, nd = 3 * (n1 - n0) - 2 * m0 - m1, 2 * (n0 - n1) + m0 + m1
-    for _ in range(4):
-        s = s0 + x * (d0 + x * (sc + x * sd))
-        m = n0 + x * (m0 + x * (nc + x * nd))
-        p, q = (d0 + x * (2 * sc + 3 * x * sd)) / s, (m0 + x * (2 * nc + 3 * x * nd)) / m
-        slope = 2 * p - q
-        curve = 2 * ((2 * sc + 6 * x * sd) / s - p * p) - ((2 * nc + 6 * x * nd) / m - q * q)
-        if not curve < 0.0:
-            break
-        move = slope / curve
-        x = min(max(x - move, 0.0), 1.0)
-        if abs(move) < 1e-5:
-            break
-    u[0] += wide * (low - i + x)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _vertex_pair(scores: Floats, inverse: Floats, i: int, j: int, wide: float, u: Floats) -> None:  # pragma: no cover
-    """Move ``u`` to the top of the paraboloid through what a pair of rates and its neighbours explain."""
-    if i + 1 >= scores.size or j < 1 or i - j < 3:
-        return
-    e = np.empty((3, 3))
-    for a in range(3):
-        for b in range(3):
-            x, y = scores[i + a - 1], scores[j + b - 1]
-            p = (i + a - 1) * (i + a - 2) // 2 + j + b - 1
-            e[a, b] = (inverse[0, p] * x + 2 * inverse[1, p] * y) * x + inverse[2, p] * y * y
-    aa, bb = e[0, 1] - 2 * e[1, 1] + e[2, 1], e[1, 0] - 2 * e[1, 1] + e[1, 2]
-    ab = 0.25 * (e[2, 2] - e[2, 0] - e[0, 2] + e[0, 0])
-    ga, gb = 0.5 * (e[2, 1] - e[0, 1]), 0.5 * (e[1, 2] - e[1, 0])
-    determinant = aa * bb - ab * ab
-    if aa < 0.0 and determinant > 1e-3 * aa * bb:
-        u[0] += wide * min(max((ab * gb - bb * ga) / determinant, -1.0), 1.0)
-        u[1] += wide * min(max((ab * ga - aa * gb) / determinant, -1.0), 1.0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -391,71 +270,6 @@ def _descend(
     return rss, mask, _NOT_CONVERGED
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
-def _one_look(
-    y: Floats,
-    power: float,
-    values: Floats,
-    slopes: Floats,
-    first: float,
-    step: float,
-    known: Floats,
-    norm: float,
-    positive: bool,
-    tolerance: float,
-    u: Floats,
-    c: Floats,
-    inverse: Floats,
-) -> float:  # pragma: no cover - compiled
-    """One known curve and one rate that is nearly right: all sums in one pass over the frames, one last small step.
-
-    ``u``, ``c`` and the inverse normal matrix of (c, u) are set, and the residual sum is returned; -1, with all as it
-    was, where the rate is not near enough, at an edge, or a sign forbids it: then the general search has to be used.
-    """
-    x = (u[0] - first) / step
-    i = min(max(int(x), 0), values.shape[0] - 2)
-    t = x - i
-    a1 = t * t * (3 - 2 * t)
-    a0, b0, b1 = 1 - a1, step * t * (1 - t) * (1 - t), step * t * t * (t - 1)
-    e1, e2, e3 = 6 * t * (1 - t) / step, 1 - 4 * t + 3 * t * t, t * (3 * t - 2)
-    low0, low1, rise0, rise1 = values[i], values[i + 1], slopes[i], slopes[i + 1]
-    cross, square, left, right, known_rise, row_rise, rise_rise, rise_y = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for n in range(y.size):
-        v0, v1, d0, d1, f, z = low0[n], low1[n], rise0[n], rise1[n], known[n], y[n]
-        row, rise = a0 * v0 + a1 * v1 + b0 * d0 + b1 * d1, e1 * (v1 - v0) + e2 * d0 + e3 * d1
-        cross += f * row
-        square += row * row
-        left += f * z
-        right += row * z
-        known_rise += f * rise
-        row_rise += row * rise
-        rise_rise += rise * rise
-        rise_y += rise * z
-    determinant = norm * square - cross * cross
-    if determinant <= 1e-12 * norm * square:
-        return -1.0
-    over = 1.0 / determinant
-    c0, c1 = (square * left - cross * right) * over, (norm * right - cross * left) * over
-    rss = power - c0 * left - c1 * right
-    t0, t1 = (square * known_rise - cross * row_rise) * over, (norm * row_rise - cross * known_rise) * over
-    bend = (rise_rise - known_rise * t0 - row_rise * t1) * c1 * c1
-    slope = c1 * (rise_y - c0 * known_rise - c1 * row_rise)
-    # The residual sum is a difference of large ones here; nearly exact curves are left to the general search.
-    if not (rss > 1e-9 * power and bend > 1e-12 * c1 * c1 * rise_rise and slope * slope <= tolerance * rss * bend):
-        return -1.0
-    move = slope / bend
-    n0, n1, at = c0 - move * c1 * t0, c1 - move * c1 * t1, u[0] + move
-    if at <= first + EDGE or at >= first + step * (values.shape[0] - 1) - EDGE or (positive and min(n0, n1) <= 0.0):
-        return -1.0
-    u[0], c[0], c[1] = at, n0, n1
-    w = 1.0 / bend
-    inverse[0, 0], inverse[1, 1] = square * over + c1 * c1 * t0 * t0 * w, norm * over + c1 * c1 * t1 * t1 * w
-    inverse[0, 1] = c1 * c1 * t0 * t1 * w - cross * over
-    inverse[0, 2], inverse[1, 2], inverse[2, 2] = -c1 * t0 * w, -c1 * t1 * w, w
-    inverse[1, 0], inverse[2, 0], inverse[2, 1] = inverse[0, 1], inverse[0, 2], inverse[1, 2]
-    return rss - move * slope
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
 def solve_all(
     curves: Floats,
@@ -510,12 +324,12 @@ def solve_all(
             project(projected if option == 0 else projected_less, y, s)
             g = inverse if option == 0 else inverse_less
             if n_exp == 2:
-                _best_pairs(s, g, positive, tops)
+                best_pairs(s, g, positive, tops)
             for rank in range(n_exp):
                 if n_exp == 1:
-                    i = _best_single(s, g, positive)[1]
+                    i = best_single(s, g, positive)[1]
                 else:
-                    i = _peak(tops, rank)
+                    i = peak(tops, rank)
                     if i < 0 and rank == 1:
                         break
                     if i < 0:
@@ -523,16 +337,16 @@ def solve_all(
                         i = min(int(np.argmax(s)) + 1, s.size - 1)
                         j = max(i - 2, 0)
                     else:
-                        j = _partner(s, g, positive, i)
+                        j = partner(s, g, positive, i)
                     u2[1] = first + wide * j
                 u2[0] = first + wide * i
                 # The vertex of the parabola through the best rates and their neighbours saves steps.
                 if n_exp == 1:
-                    _vertex_single(s, g, rises if option == 0 else rises_less, y, i, wide, u2)
+                    vertex_single(s, g, rises if option == 0 else rises_less, y, i, wide, u2)
                 else:
-                    _vertex_pair(s, g, i, j, wide, u2)
+                    vertex_pair(s, g, i, j, wide, u2)
                 if quick and option == 0:
-                    rss = _one_look(
+                    rss = one_look(
                         y,
                         power,
                         values,
