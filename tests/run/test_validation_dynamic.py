@@ -64,13 +64,15 @@ def test_a_reference_region_needs_no_blood():
 
 
 def test_every_case_is_told_and_drawn():
-    assert list(CASES) == ["FDG", "18F-AraG", "TSPO", "reference", "virtual tumour"]
+    assert list(CASES) == [
+        "FDG", "18F-AraG", "TSPO", "reference", "virtual tumour", "FDG, exact blood", "TSPO, exact blood",
+    ]  # fmt: skip
     rows = rows_of(
         Draw("reference: srtm", region, quantity, "1", 1.5 + k, 1.0, 2.0, True, 1.4, 1.5)
         for region in ("tumour", "node") for quantity in ("r1", "bp_nd") for k in range(2)
     )  # fmt: skip
     (name, figure), *more = figures(rows).items()
-    assert (name, more) == ("validation", [])
+    assert (name, more) == ("validation_reference", [])
     labels = [t.get_text() for t in figure.axes[0].get_yticklabels()]
     assert labels[0] == "reference: srtm" and "tumour, BP_ND" in labels
 

@@ -53,6 +53,8 @@ class Case:
         Whether the parent fraction in plasma falls (to a third within an hour), with plasma 1.2 times whole blood.
     options
         For the lens.
+    exact_blood
+        Whether blood is sampled without error: what the intervals miss then is not the blood's.
     """
 
     what: str
@@ -61,9 +63,10 @@ class Case:
     tissues: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     metabolised: bool = False
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    exact_blood: bool = False
 
 
-CASES: Mapping[str, Case] = {
+_CASES: dict[str, Case] = {
     "FDG": Case(
         "trapping in two tissues, arterial blood", "FDG", "18F",
         {"tumour": (0.20, 0.35, 0.10, 0.0, 0.08), "node": (0.10, 0.25, 0.05, 0.0, 0.05),
@@ -87,6 +90,12 @@ CASES: Mapping[str, Case] = {
     ),
     "virtual tumour": Case("FDG in an inflamed tumour whose voxels all differ, arterial blood", "FDG", "18F"),
 }  # fmt: skip
+
+#: By name; what is sampled with error comes again without.
+CASES: Mapping[str, Case] = _CASES | {
+    f"{name}, exact blood": replace(_CASES[name], what=f"{_CASES[name].what}, without error", exact_blood=True)
+    for name in ("FDG", "TSPO")
+}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ error of a well counter; the dynamic lens gets frames, outlines and the blood ta
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -89,7 +90,8 @@ def draw(protocol: Protocol, case: str, rng: np.random.Generator) -> list[Draw]:
     regions = [kinetic_cases.outlines(made.scene, place)]
     needs_blood = known.options.get("input", {}).get("source") != "reference"
     found = []
-    for acquisition, error in ((seen.acquisitions[0], 1.0), (seen.noise_free[0], 0.0)):
+    own = 0.0 if known.exact_blood else 1.0
+    for acquisition, error in ((seen.acquisitions[0], own), (seen.noise_free[0], 0.0)):
         blood = [_blood(made, end, error, rng)] if needs_blood else []
         found.append(_analysed(acquisition, regions, blood, known.options))
     noisy, clean = found
@@ -104,10 +106,14 @@ def draw(protocol: Protocol, case: str, rng: np.random.Generator) -> list[Draw]:
 
 
 def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
-    """``validation``: bias, spread and coverage of every parameter."""
+    """One for each case: bias, spread and coverage of every parameter."""
     from timelens.figures.validation import dots_figure
 
-    return {"validation": dots_figure(rows)}
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        case = str(row["case"]).split(":")[0]
+        groups.setdefault("validation_" + re.sub(r"\W+", "_", case.lower()), []).append(row)
+    return {name: dots_figure(each) for name, each in groups.items()}
 
 
 def _analysed(
