@@ -167,6 +167,16 @@ def test_names_that_could_leave_the_folder(tmp_path, name):
     assert not (tmp_path / "evil").exists()
 
 
+def test_further_entities_tell_scans_of_one_session_apart(tmp_path):
+    for tracer in ("FDG", "CD8"):
+        path = bids.write(scan(), tmp_path, entities={"trc": tracer, "run": "2"})
+        assert path.name == f"sub-01_ses-1_trc-{tracer}_run-2_pet.nii.gz"
+    assert {(a.subject, a.session) for a in bids.read(tmp_path).acquisitions} == {("sub-01", "ses-1")}
+    assert len(bids.read(tmp_path).acquisitions) == 2
+    with pytest.raises(UsageError, match="letters and digits"):
+        bids.write(scan(), tmp_path, entities={"trc": "../up"})
+
+
 def test_a_modality_without_a_place(tmp_path):
     with pytest.raises(UsageError, match="No place in PET-BIDS"):
         bids.write(Acquisition("a", "us", scan().image, subject="01"), tmp_path)

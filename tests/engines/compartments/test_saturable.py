@@ -54,6 +54,14 @@ def test_it_agrees_with_a_stiff_solver(on: float, kint: float, loss: float) -> N
     assert occupancy[0] >= got[1].max() / target - 1e-9
 
 
+def test_a_frame_that_lies_beyond_the_input_by_rounding_ends() -> None:
+    args = (3e-4, 1e-3, 1e-2, 50.0, 1e-3, 2e-5, 0.0)
+    late = 86400.0 * (1 + 1e-12)
+    np.testing.assert_allclose(one(Frames.instants([late]), *args)[0], one(Frames.instants([86400.0]), *args)[0])
+    averages = [one(Frames([80000.0], [end]), *args)[0] for end in (late, 86400.0)]
+    np.testing.assert_allclose(*averages, rtol=1e-9)
+
+
 def test_frames_average() -> None:
     args = (3e-4, 1e-3, 1e-2, 50.0, 1e-3, 2e-5, 0.0)
     fine = np.linspace(600, 1200, 2001)

@@ -204,13 +204,16 @@ def test_virtual_cohort_as_bids_on_one_and_two_processes(tmp_path, virtual):
     assert (masks / "sub-001_ses-01_desc-organsFDG_dseg.nii.gz").is_file()
 
 
-def test_serial_scans_of_a_mouse(tmp_path):
-    scans = [{"start_s": 1800, "frames_s": 300}, {"start_s": 5400, "frames_s": 300}]
+def test_serial_scans_of_a_mouse_over_days(tmp_path):
+    scans = [{"start_s": 86400.0 * day, "frames_s": 1200} for day in (1, 4)]
     spec = {
         "host": "mouse",
         "format": "bids",
         "range_mm": [0, 24],
         "ct": {"voxel_mm": 1},
+        "administrations": [
+            {"agent": "89Zr-atezolizumab", "activity_bq": 3e6, "mass_mg": 0.01, "targets": ["PD-L1"]},
+        ],
         "protocol": {"voxel_mm": 1, "calibration": {"cov": 0}, "scans": scans},
         "arms": [
             {
@@ -222,11 +225,12 @@ def test_serial_scans_of_a_mouse(tmp_path):
     }
     made = simulate_cohort(spec, tmp_path / "out")
     assert made.scans == 2
-    scans = bids.read(tmp_path / "out").acquisitions
-    times = [(s.image.decay_reference - s.administered_time).total_seconds() for s in scans if s.modality == "pet"]
-    assert sorted(times) == [1800, 5400]
-    assert {s.species for s in scans} == {"mouse"}
+    found = [s for s in bids.read(tmp_path / "out").acquisitions if s.modality == "pet"]
+    times = [(s.image.decay_reference - s.administered_time).total_seconds() for s in found]
+    assert sorted(times) == [86400, 4 * 86400]
+    assert {s.species for s in found} == {"mouse"}
     fields = sorted(p.name for p in (tmp_path / "out" / "truth" / "fields").glob("*suv*.nii.gz"))
-    assert fields == [f"sub-001_ses-01_tumour-flank_field-suv_f18-fdg-{n}.nii.gz" for n in (1, 2)]
+    assert fields == [f"sub-001_ses-01_tumour-flank_field-suv_zr89-atezolizumab-{n}.nii.gz" for n in (1, 2)]
     first, second = (r["truth_object"] for r in made.truth if r["quantity"] == "suv_mean")
-    assert 1 < first < second  # FDG is trapped
+    assert first > 1
+    assert second > 1  # the antibody stays

@@ -78,7 +78,9 @@ def saturable_binding(
     if queries[-1] > knots[-1] * (1 + 1e-9):
         raise DataError("The input ends before the frames do", found=f"{knots[-1]:g} s", expected=f"{queries[-1]:g} s")
     a, b, c, d = (np.ascontiguousarray(np.atleast_1d(each), dtype=np.float64) for each in (k1, k2, on, target))
-    state, occupancy = _march(knots, heights, queries, a, b, c, d, off, internalised, loss, averaged, tolerance)
+    # A query that lies beyond the last knot by rounding would never be reached.
+    reached = np.minimum(queries, knots[-1])
+    state, occupancy = _march(knots, heights, reached, a, b, c, d, off, internalised, loss, averaged, tolerance)
     if averaged:
         first, last = np.searchsorted(queries, frames.start), np.searchsorted(queries, frames.end)
         state = (state[:, last] - state[:, first]) / frames.duration[:, None]

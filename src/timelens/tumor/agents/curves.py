@@ -62,7 +62,8 @@ def default_times(end_s: float, *, count: int = 240) -> Floats:
     """Zero and then times from 1 s to the end, evenly on a scale of ``log(1 + t / 10 s)``."""
     if not end_s > 1:
         raise DataError("The curves need an end", field="end_s", found=end_s, expected="more than 1 s")
-    return np.append(0.0, 10 * np.expm1(np.linspace(np.log1p(0.1), np.log1p(end_s / 10), count)))
+    inner = 10 * np.expm1(np.linspace(np.log1p(0.1), np.log1p(end_s / 10), count))
+    return np.concatenate([[0.0], inner[:-1], [end_s]])
 
 
 @dataclass(frozen=True, eq=False)
