@@ -27,7 +27,9 @@ from timelens.study.provenance import SourceFile
 from timelens.study.region import Region
 from timelens.study.table import Table
 
-__all__ = ["Dataset", "describe", "inherited", "read", "read_scan", "write", "write_derivative"]
+__all__ = [
+    "Dataset", "describe", "folder_of", "inherited", "read", "read_scan", "who", "write", "write_derivative",
+]  # fmt: skip
 
 _FOLDERS = ("pet", "ct", "nm")
 _VERSION = "1.10.0"
@@ -100,7 +102,7 @@ def read(root: str | Path, *, unit: str | None = None) -> Dataset:
         try:
             if path.name.endswith("_blood.tsv"):
                 said, sources = inherited(path, place)
-                found = blood.read(path, described=said, unit=unit, **_who(path))
+                found = blood.read(path, described=said, unit=unit, **who(path))
                 tables.append(replace(found, sources=(*found.sources, *sources)))
             else:
                 scan = read_scan(path, place, unit=unit)
@@ -123,7 +125,8 @@ def _files(root: Path) -> list[Path]:
     return sorted(found)
 
 
-def _who(path: Path) -> dict[str, str]:
+def who(path: Path) -> dict[str, str]:
+    """Subject and session, as a file's name states them."""
     entities = _entities(path.name)
     session = f"ses-{entities['ses']}" if "ses" in entities else ""
     return {"subject": f"sub-{entities.get('sub', '')}", "session": session}
@@ -182,7 +185,7 @@ def read_scan(path: str | Path, root: str | Path, *, unit: str | None = None) ->
     place, base = Path(path), Path(root)
     _inside(base, place)
     said, sources = inherited(place, base)
-    found = nifti.read(place, described=said, unit=unit, modality=place.parent.name, **_who(place))
+    found = nifti.read(place, described=said, unit=unit, modality=place.parent.name, **who(place))
     return replace(found, sources=(*found.sources, *sources))
 
 
@@ -266,7 +269,8 @@ def _entity(label: str, prefix: str, field: str) -> str:
     return f"{prefix}-{bare}"
 
 
-def _folder(root: Path, subject: str, session: str, kind: str) -> tuple[Path, str]:
+def folder_of(root: Path, subject: str, session: str, kind: str) -> tuple[Path, str]:
+    """Where a subject's scans of a kind belong, and what their names begin with."""
     parts = [_entity(subject, "sub", "subject")]
     if session:
         parts.append(_entity(session, "ses", "session"))
@@ -313,7 +317,7 @@ def write(
     kind = "pet" if acquisition.modality == "blood" else acquisition.modality
     if kind not in _FOLDERS:
         raise UsageError("No place in PET-BIDS", field="modality", found=acquisition.modality, expected=_FOLDERS)
-    folder, stem = _folder(Path(root), acquisition.subject, acquisition.session, kind)
+    folder, stem = folder_of(Path(root), acquisition.subject, acquisition.session, kind)
     stem = "_".join([stem, *(_entity(label, key, key) for key, label in entities.items())])
     describe(Path(root), name)
     if isinstance(acquisition.data, Table):
@@ -356,7 +360,7 @@ def write_derivative(
     """
     for label in (modality, suffix or "x"):
         _entity(label, "", "modality")
-    folder, stem = _folder(Path(root), subject, session, modality)
+    folder, stem = folder_of(Path(root), subject, session, modality)
     describe(Path(root), "timelens results", derivative=True)
     ending = suffix or ("dseg" if isinstance(data, Region) else modality)
     path = folder / f"{stem}_{_entity(desc, 'desc', 'desc')}_{ending}.nii.gz"

@@ -27,7 +27,7 @@ from timelens.study.image import Image
 from timelens.study.region import Region
 from timelens.study.timing import FrameTiming
 
-__all__ = ["read", "read_labels", "sniff", "write", "write_labels"]
+__all__ = ["is_scanner_space", "read", "read_labels", "sniff", "time_step", "write", "write_labels"]
 
 _MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 1e-3}
 _SECONDS = {8: 1.0, 16: 1e-3, 24: 1e-6}
@@ -122,6 +122,20 @@ def read(
         subject=subject,
         session=session,
     )
+
+
+def time_step(path: str | Path) -> float | None:
+    """Seconds from one volume to the next as the header states them; None where it states none, or no unit."""
+    header, _ = _header(path)
+    seconds, step = _SECONDS.get(int(header["xyzt_units"]) & 56), float(header["pixdim"][4])
+    return step * seconds if seconds is not None and math.isfinite(step) and step > 0 else None
+
+
+def is_scanner_space(path: str | Path) -> bool:
+    """Whether the coordinates are those of the scanner, which all series of one session share (form code 1)."""
+    header, _ = _header(path)
+    sform, qform = int(header["sform_code"]), int(header["qform_code"])
+    return (sform or qform) == 1
 
 
 def _header(path: str | Path) -> tuple[Any, Path]:

@@ -27,12 +27,15 @@ READERS = {
     "blood": "timelens.formats.blood",
     "dicom": "timelens.formats.dicom",
     "ecat": "timelens.formats.ecat",
+    "imc-txt": "timelens.formats.cytometry.txt",
     "interfile": "timelens.formats.interfile",
+    "mcd": "timelens.formats.cytometry.mcd",
     "nifti": "timelens.formats.nifti",
     "nrrd": "timelens.formats.nrrd",
     "ome-tiff": "timelens.formats.ome_tiff",
     "ome-zarr": "timelens.formats.ome_zarr",
     "pmod-blood": "timelens.formats.blood",
+    "tiff": "timelens.formats.cytometry.tiff",
 }
 #: Ending of a name to the format that it is written in.
 WRITERS = {
@@ -49,8 +52,9 @@ WRITERS = {
     ".ome.tif": "ome-tiff",
 }
 #: Formats that a label file may have.
-LABEL_FORMATS = ("nifti", "nrrd")
+LABEL_FORMATS = ("nifti", "nrrd", "tiff")
 _HEAD = 4096
+_IMC_TEXT = b"Start_push\tEnd_push\tPushes_duration"
 _LOOK_AT_MOST = 200
 
 
@@ -94,6 +98,18 @@ def _blood_by_content(head: str) -> bool:
     return bool(import_module(READERS["blood"]).looks_like(head))
 
 
+def _is_ome(place: Path) -> bool:
+    """Whether a TIFF file is described by OME-XML; one that is too damaged to say goes by its name."""
+    import tifffile
+
+    by_name = place.name.lower().endswith((".ome.tif", ".ome.tiff"))
+    try:
+        with tifffile.TiffFile(place) as opened:
+            return by_name or bool(opened.is_ome)
+    except Exception:  # noqa: BLE001 - a damaged file breaks the parser anywhere; the reader says how
+        return True
+
+
 def _sniff_file(place: Path) -> str | None:
     if not place.is_file() or place.stat().st_size == 0:
         return None
@@ -112,7 +128,9 @@ def _sniff_file(place: Path) -> str | None:
     if head[:4] == b"NRRD":
         return "nrrd"
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "ome-tiff"
+        return "ome-tiff" if _is_ome(place) else "tiff"
+    if head.removeprefix(b"\xef\xbb\xbf").startswith(_IMC_TEXT):
+        return "imc-txt"
     if b"interfile" in head[:256].lower().replace(b" ", b""):
         return "interfile"
     if name.endswith((".bld", ".crv", ".kbq")) or (
@@ -139,6 +157,7 @@ def _by_name(place: Path) -> str | None:
         ".hv": "interfile",
         ".ome.tif": "ome-tiff",
         ".ome.tiff": "ome-tiff",
+        ".mcd": "mcd",
     }
     name = place.name.lower()
     return next((kind for ending, kind in endings.items() if name.endswith(ending)), None)
@@ -204,7 +223,7 @@ def _read(kind: str, path: str | Path, options: dict[str, Any]) -> Acquisition:
 
 
 def read_labels(path: str | Path, *, geometry: Geometry, id: str | None = None) -> Region:  # noqa: A002
-    """Read a label file that was drawn on an image, NIfTI or NRRD; see :mod:`timelens.formats.labels`.
+    """Read a label file drawn on an image, NIfTI, NRRD or (cell masks) TIFF; see :mod:`timelens.formats.labels`.
 
     Raises
     ------

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from timelens.errors import FormatError, GeometryError, Problem, TimelensError
-from timelens.formats import bids, blood, dicom, registry, safety
+from timelens.formats import bids, bids_mr, blood, dicom, registry, safety, sidecar
+from timelens.formats.cytometry import folder as cytometry
+from timelens.formats.cytometry.region import read_region
 from timelens.formats.dicom.safe import read_dataset
 from timelens.study.acquisition import Acquisition
 from timelens.study.geometry import Geometry
@@ -71,6 +73,8 @@ class Found:
         Date and time of the study.
     uid, references, frame
         Own name, names of what it was drawn on, and frame of reference.
+    series
+        Which part of a file that holds several: the number of a region.
     """
 
     kind: Literal["image", "region", "table", "other"]
@@ -84,6 +88,7 @@ class Found:
     uid: str = ""
     references: tuple[str, ...] = ()
     frame: str | None = None
+    series: str = ""
 
 
 @dataclass
@@ -119,22 +124,33 @@ def scan_folder(root: Path, *, skip: Collection[Path] = ()) -> Scan:
     scan = Scan(root.resolve())
     series: list[Path] = []
     single: list[tuple[Path, str]] = []
+    together: dict[tuple[Path, str, str], list[Path]] = {}
+    is_bids = (scan.root / "dataset_description.json").is_file()
     for path in _files(scan.root, {folder.resolve() for folder in skip}):
         if _holds_results(path):
             scan.not_used.append(path)
             continue
         kind = registry.sniff(path)
+        collection = bids_mr.collection_of(path) if is_bids and kind == "nifti" else None
         if kind == "dicom":
             series.append(path)
+        elif collection is not None:
+            together.setdefault((path.parent, *collection), []).append(path)
         elif kind in registry.READERS and not path.name.startswith("."):
             single.append((path, kind))
         else:
             scan.not_used.append(path)
-    if not (series or single or scan.not_used):
+    if not (series or single or together or scan.not_used):
         raise FormatError("The folder is empty", file=root, found="no file", expected="scans")
     _dicom(scan, series)
+    for paths in together.values():
+        _single(scan, paths[0], "bids-mr", paths)
+        used = {sidecar.beside(p).with_suffix(".bval") for p in paths}
+        scan.not_used = [p for p in scan.not_used if p not in used]
+    _cytometry(scan, [(path, kind) for path, kind in single if kind in cytometry.KINDS])
     for path, kind in single:
-        _single(scan, path, kind)
+        if kind not in cytometry.KINDS:
+            _single(scan, path, kind)
     return scan
 
 
@@ -200,13 +216,48 @@ def _dicom(scan: Scan, files: Sequence[Path]) -> None:
             )
 
 
-def _single(scan: Scan, path: Path, kind: str) -> None:
-    """A file that is a whole image or label set: whose it is, and what, from its name and folders."""
-    entities = dict(re.findall(r"(?:^|[_/])(sub|ses)-([A-Za-z0-9]+)", path.relative_to(scan.root).as_posix()))
+def _cytometry(scan: Scan, files: Sequence[tuple[Path, str]]) -> None:
+    """Regions of slides, each once, with their masks; a slide is a subject where its folders name none."""
+    if not files:
+        return
+    pieces, used, left_out, problems = cytometry.gather(files, scan.not_used)
+    scan.not_used = sorted([*(p for p in scan.not_used if p not in set(used)), *left_out])
+    scan.problems += problems
+    for piece in pieces:
+        entities = _entities(scan.root, piece.slide)
+        uid = f"{piece.slide}:{piece.of or piece.name}"
+        scan.found.append(
+            Found(
+                piece.kind,
+                piece.format,
+                piece.files,
+                subject=f"bids:{entities['sub']}" if "sub" in entities else f"name:{piece.slide}",
+                session=entities.get("ses", ""),
+                modality="cytometry",
+                description=piece.name if piece.kind == "region" else piece.description,
+                uid=uid if piece.kind == "image" else "",
+                references=(uid,) if piece.kind == "region" else (),
+                series=piece.region,
+            )
+        )
+
+
+def _entities(root: Path, path: Path) -> dict[str, str]:
+    """Subject and session as BIDS writes them into names of folders and files."""
+    return dict(re.findall(r"(?:^|[_/])(sub|ses)-([A-Za-z0-9]+)", path.relative_to(root).as_posix()))
+
+
+def _single(scan: Scan, path: Path, kind: str, files: Sequence[Path] = ()) -> None:
+    """A file that is a whole image or label set, or files of one collection: whose, and what, from name and folders."""
+    entities = _entities(scan.root, path)
     stem = re.split(r"\.", path.name, maxsplit=1)[0]
+    if kind == "bids-mr":
+        stem = (bids_mr.collection_of(path) or ("", stem))[1]
     words = [w for w in re.split(r"[_\-\s]+", stem) if w]
     said = [_WORDS[w.lower()] for w in words if w.lower() in _WORDS]
-    modality = next((value for what, value in said if what == "modality"), "unknown")
+    # The suffix of a BIDS name says what it is; an entity before it may say of which scan (acq-FDG_ct).
+    ordered = said[::-1] if "sub" in entities else said
+    modality = next((value for what, value in ordered if what == "modality"), "unknown")
     labels = any(what == "labels" for what, _ in said)
     rest = "_".join(w for w in words if w.lower() not in _WORDS)
     image_kind: Literal["image", "region", "table", "other"] = "region" if labels else "image"
@@ -214,11 +265,13 @@ def _single(scan: Scan, path: Path, kind: str) -> None:
         image_kind, modality, labels = "table", "blood", False
     elif kind == "bids":
         image_kind = "other"
+    elif kind == "bids-mr":
+        image_kind, modality, labels = "image", "mr", False
     scan.found.append(
         Found(
             image_kind,
             "labels" if labels else kind,
-            (path,),
+            tuple(files) or (path,),
             subject=f"bids:{entities['sub']}" if "sub" in entities else f"name:{path.parent}/{rest}",
             session=entities.get("ses", ""),
             modality=modality,
@@ -297,12 +350,16 @@ def load_acquisition(
     """
     if kind == "dicom":
         found = dicom.read_series(files, subject=subject, session=session, unit=unit, series_uid=series or None)
+    elif kind == "bids-mr":
+        found = bids_mr.read_series(files, root if root is not None else files[0].parent, unit=unit)
     elif kind == "nifti" and root is not None and (root / "dataset_description.json").is_file():
         found = bids.read_scan(files[0], root, unit=unit)  # its JSON may stand higher up
     elif kind == "blood" and root is not None and (root / "dataset_description.json").is_file():
         said, more = bids.inherited(files[0], root)
         found = blood.read(files[0], described=said, unit=unit)
         found = replace(found, sources=(*found.sources, *more))
+    elif kind in ("mcd", "imc-txt"):
+        found = read_region(files, region=series or None, id=id, unit=unit)
     elif kind not in registry.READERS:
         raise FormatError(
             "There is no such format",
@@ -365,5 +422,7 @@ def load_region(
     sources = region.sources
     if root is not None:
         sources = tuple(replace(s, path=_relative(s, root)) for s in sources)
+    if region.extra.get("cells"):
+        return replace(region, id=id, sources=sources)
     labels = kind not in ("dicom-rtstruct", "dicom-seg")
     return replace(region, id=id, roles=_roles(region, labels=labels), sources=sources)

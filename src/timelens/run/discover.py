@@ -186,6 +186,8 @@ def _acquisitions(
         }
         if thing.format == "dicom":
             item["series"] = thing.uid
+        elif thing.series:
+            item["series"] = thing.series
         entry.acquisitions.append(item)
         if thing.modality not in _WITH_ACTIVITY and thing.format == "dicom":
             continue  # nothing in its headers is asked for here, and a CT has hundreds of them

@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from timelens.errors import FormatError, GeometryError, UsageError
+from timelens.errors import FormatError, GeometryError, MissingFieldError, UsageError
 from timelens.formats import safety
 from timelens.formats.cytometry import raster
 from timelens.formats.cytometry.panel import Panel
@@ -26,7 +26,7 @@ from timelens.study.image import Image
 from timelens.study.provenance import SourceFile
 from timelens.study.region import Region
 
-__all__ = ["read", "read_mask", "write_mask"]
+__all__ = ["read", "read_labels", "read_mask", "write_mask"]
 
 _BROKEN = (tifffile.TiffFileError, struct.error, ValueError, KeyError, IndexError, TypeError, OSError, zlib.error,
            RuntimeError, ZeroDivisionError, AttributeError, OverflowError, MemoryError)  # fmt: skip
@@ -36,12 +36,13 @@ _MOST_GROWTH = 1032  # deflate cannot expand by more
 def read(
     path: str | Path,
     *,
-    panel: Panel,
-    pixel_size_um: float,
-    unit: str = raster.COUNTS,
+    panel: Panel | None = None,
+    pixel_size_um: float | None = None,
+    unit: str | None = None,
     id: str | None = None,  # noqa: A002 - the field's name
     subject: str = "",
     session: str = "",
+    modality: str | None = None,
 ) -> Acquisition:
     """Read a TIFF whose pages are the kept channels of a panel, in its order.
 
@@ -50,20 +51,30 @@ def read(
     path
         The file, (channels, y, x).
     panel
-        Names of the channels.
+        Names of the channels; the file has none.
     pixel_size_um
-        Size of a pixel in micrometres.
+        Size of a pixel in micrometres; the file does not state it.
     unit
         UCUM code of the values; counts by default.
     id, subject, session
         Where the caller knows them.
+    modality
+        ``cytometry``; nothing else fits.
 
     Raises
     ------
+    MissingFieldError
+        If no panel or no size of a pixel is given.
     FormatError
         If the file is damaged, or has more or fewer channels than the panel keeps.
     """
     place = safety.existing(path)
+    if panel is None or pixel_size_um is None:
+        raise MissingFieldError(
+            "A plain TIFF states neither its channels nor the size of a pixel", file=path,
+            field="panel" if panel is None else "pixel_size_um", found="nothing", expected="both",
+            mend="state panel= and pixel_size_um=, or convert it to OME-TIFF",
+        )  # fmt: skip
     if not (math.isfinite(pixel_size_um) and pixel_size_um > 0):
         raise UsageError("A pixel has a positive size", field="pixel_size_um", found=pixel_size_um, expected="um")
     shape = _shape(place)
@@ -81,7 +92,7 @@ def read(
         geometry=raster.place_on_slide((stack[1], stack[2]), pixel_um=(pixel_size_um, pixel_size_um)),
         sources=[SourceFile.of(place)],
         problems=[raster.unstated_thickness(path)],
-        unit=unit,
+        unit=unit or raster.COUNTS,
         subject=subject,
         session=session,
     )
@@ -131,7 +142,13 @@ def read_mask(path: str | Path, *, geometry: Geometry, id: str | None = None) ->
     names = {int(n): f"cell {n}" for n in present if n}
     axes = tuple(Axis(n, "space", "mm") for n in "zyx")
     image = Image(labels, unit="1", axes=axes, geometry=geometry, name=place.name)
-    return Region(id or place.stem, "labels", names, labels=image, sources=(SourceFile.of(place),))
+    return Region(
+        id or place.stem, "labels", names, labels=image, sources=(SourceFile.of(place),), extra={"cells": True}
+    )
+
+
+#: Under the name by which every format reads labels.
+read_labels = read_mask
 
 
 def write_mask(labels: NDArray[Any], path: str | Path) -> Path:

@@ -23,12 +23,21 @@ from timelens.formats.cytometry import raster
 from timelens.study.acquisition import Acquisition
 from timelens.study.provenance import SourceFile
 
-__all__ = ["HEAD", "read", "read_channels", "read_rows"]
+__all__ = ["HEAD", "is_text", "read", "read_channels", "read_rows"]
 
 #: The first columns of every such file.
 HEAD = ("Start_push", "End_push", "Pushes_duration", "X", "Y", "Z")
 _CHANNEL = re.compile(r"^(?P<label>.*)\((?P<metal>[A-Za-z]{1,2})(?P<mass>\d{1,3})[A-Za-z]*\)$")
 _LINE_LIMIT = 1 << 20
+
+
+def is_text(path: str | Path) -> bool:
+    """Whether a file begins as such a text file does."""
+    try:
+        with Path(path).open("rb") as stream:
+            return stream.read(64).removeprefix(b"\xef\xbb\xbf").startswith("\t".join(HEAD[:3]).encode())
+    except OSError:
+        return False
 
 
 def read_channels(path: str | Path) -> raster.Channels:

@@ -13,7 +13,8 @@ from pydicom.dataset import Dataset
 from timelens.errors import DataError, FormatError, MissingFieldError
 from timelens.formats.dicom.codes import PET_UNITS, RESCALE_UNITS, frame_name, unit_from_code
 from timelens.formats.dicom.header import record
-from timelens.formats.dicom.safe import image_size, number, numbers, text, value
+from timelens.formats.dicom.mr import philips_scale
+from timelens.formats.dicom.safe import image_size, number, numbers, private, text, value
 from timelens.formats.dicom.slices import Slice, need, orientation, pixel_spacing, require_grey, slope
 from timelens.formats.dicom.times import dt, moment, read_dt
 
@@ -116,6 +117,8 @@ def _frame_slice(
         found |= {"AcquisitionDate": f"{acquired:%Y%m%d}", "AcquisitionTime": f"{acquired:%H%M%S.%f}"}
     if duration is not None:
         found["ActualFrameDuration"] = duration
+    if found.get("Modality") == "MR":
+        found |= _settings(groups)
     if unit is not None and found.get("Modality") == "PT" and "Units" not in found and unit in _TERMS:
         found["Units"] = _TERMS[unit]
     return Slice(
@@ -158,7 +161,20 @@ def _scale(groups: _Groups, path: Path) -> tuple[float, float, str | None]:
     if rescale is None:
         return 1.0, 0.0, None
     unit = RESCALE_UNITS.get(text(rescale, "RescaleType", path))
-    return slope(rescale, path), number(rescale, "RescaleIntercept", path) or 0.0, unit
+    steep, intercept = slope(rescale, path), number(rescale, "RescaleIntercept", path) or 0.0
+    for item in _philips(groups):
+        return (*philips_scale(item, steep, intercept, path)[:2], unit)
+    return steep, intercept, unit
+
+
+def _philips(groups: _Groups) -> list[Dataset]:
+    """The private item of a frame that holds Philips's scale slope, if there is one."""
+    for group in (groups.own, groups.shared):
+        element = group.get((0x2005, 0x140F))
+        items = list(element.value) if element is not None and element.VR == "SQ" else []
+        if items and private(items[0], 0x2005, "Philips MR Imaging DD 001", 0x0E) is not None:
+            return items[:1]
+    return []
 
 
 def _keys(groups: _Groups, content: Dataset, path: Path) -> dict[str, Any]:
@@ -181,6 +197,20 @@ def _keys(groups: _Groups, content: Dataset, path: Path) -> dict[str, Any]:
         if kind is not None:
             found["type"] = "\\".join(text(kind, "FrameType", path).split("\\")[2:])
     return {name: v for name, v in found.items() if v is not None}
+
+
+def _settings(groups: _Groups) -> dict[str, Any]:
+    """Settings of a frame in the words of a classic MR file."""
+    timing, modifier = "MRTimingAndRelatedParametersSequence", groups.item("MRModifierSequence")
+    found = {
+        "EchoTime": groups.number("MREchoSequence", "EffectiveEchoTime"),
+        "RepetitionTime": groups.number(timing, "RepetitionTime"),
+        "FlipAngle": groups.number(timing, "FlipAngle"),
+        "InversionTime": next(iter(numbers(modifier, "InversionTimes", groups.path) or ()), None) if modifier else None,
+        "Spoiling": text(modifier, "Spoiling", groups.path) if modifier else None,
+        "PhilipsScaled": "yes" if _philips(groups) else None,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _translate_decay(dataset: Dataset, base: dict[str, Any], path: Path) -> None:

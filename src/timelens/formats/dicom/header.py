@@ -31,7 +31,8 @@ _COPIED = (
     "ImageIndex", "NumberOfSlices", "NumberOfTimeSlices", "TemporalPositionIdentifier",
     "AttenuationCorrectionMethod", "ScatterCorrectionMethod", "ReconstructionMethod", "ConvolutionKernel", "KVP",
     "EchoTime", "RepetitionTime", "FlipAngle", "InversionTime", "DiffusionBValue", "MagneticFieldStrength",
-    "ScanningSequence", "SequenceVariant", "AcquisitionContrast", "PixelPaddingValue", "PatientPosition",
+    "ScanningSequence", "SequenceVariant", "EchoPulseSequence", "EchoPlanarPulseSequence", "Spoiling",
+    "ComplexImageComponent", "ContrastBolusAgent", "AcquisitionContrast", "PixelPaddingValue", "PatientPosition",
     "SliceThickness", "GantryDetectorTilt",
 )  # fmt: skip
 _DOSE = (
@@ -44,6 +45,7 @@ _PRIVATE = (
     (0x7053, "Philips PET Private Group", 0x09, "ActivityConcentrationScaleFactor"),
     (0x0009, "GEMS_PETD_01", 0x0D, "GEPrivateScanDateTime"),
     (0x0071, "SIEMENS MED PT", 0x22, "SiemensPrivateDecayCorrectionDateTime"),
+    (0x2005, "Philips MR Imaging DD 001", 0x0E, "PhilipsScaled"),
 )
 _SPECIES = {
     "homo sapiens": "human",

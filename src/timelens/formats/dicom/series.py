@@ -20,6 +20,7 @@ from timelens.formats.dicom.codes import IMAGE_CLASSES, MODALITIES, MULTI_FRAME_
 from timelens.formats.dicom.enhanced import enhanced_slices, nm_slices
 from timelens.formats.dicom.grid import Grid, arrange
 from timelens.formats.dicom.header import acquisition_fields
+from timelens.formats.dicom.mr import settings_of
 from timelens.formats.dicom.pixels import SliceLoader
 from timelens.formats.dicom.safe import (
     dicom_files,
@@ -344,6 +345,12 @@ def _acquisition(
         first_header, where, min((s.acquired for s in slices if s.acquired), default=None)
     )
     image, noticed = _image(grid, fields, unit, note, modality)
+    extra = _extra(first_header, series)
+    if modality == "mr":
+        field = number(first_header, "MagneticFieldStrength", where)
+        records = [s.record for frame in grid.slices for s in frame]
+        extra["mr"], remarks = settings_of(records, grid.axis, field, str(where))
+        noticed += remarks
     name = "_".join(part for part in (subject, session, f"{modality}-{identifier(series.series_uid)[:8]}") if part)
     ordered = [s for frame in grid.slices for s in frame]
     return Acquisition(
@@ -355,7 +362,7 @@ def _acquisition(
         header=tuple(s.record for s in ordered),
         sources=tuple(SourceFile.of(p) for p in dict.fromkeys(s.path for s in ordered)),
         problems=(*problems, *grid.problems, *more, *noticed),
-        extra=_extra(first_header, series),
+        extra=extra,
         **fields,
     )
 

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from timelens.errors import FormatError, GeometryError, MissingFieldError
 from timelens.formats.dicom.codes import IMAGE_CLASSES, PET_UNITS, RESCALE_UNITS, frame_name, read_note, unit_from_code
 from timelens.formats.dicom.header import day_of, record
+from timelens.formats.dicom.mr import b_value, philips_scale
 from timelens.formats.dicom.safe import image_size, number, numbers, text, value
 from timelens.formats.dicom.times import moment
 
@@ -152,6 +153,7 @@ def _scale(dataset: Dataset, path: Path) -> tuple[float, float, str | None]:
         if real and unit is not None:
             return real, number(mappings[0], "RealWorldValueIntercept", path) or 0.0, unit
     # The scale of an MR image is arbitrary unless it says otherwise.
+    steep, intercept, _ = philips_scale(dataset, steep, intercept, path)
     return steep, intercept, RESCALE_UNITS.get(kind, "1")
 
 
@@ -176,10 +178,10 @@ def _keys(dataset: Dataset, path: Path) -> dict[str, Any]:
         "inversion": number(dataset, "InversionTime", path),
         "trigger": number(dataset, "TriggerTime", path),
     }
-    b_value = number(dataset, "DiffusionBValue", path)
-    if b_value is not None:
+    weighting = b_value(dataset, path)
+    if weighting is not None:
         direction = numbers(dataset, "DiffusionGradientOrientation", path)
-        found["b-value"] = (b_value, tuple(direction or ()))
+        found["b-value"] = (weighting, tuple(direction or ()))
     kinds = value(dataset, "ImageType", path)
     found["type"] = (
         "\\".join(str(k) for k in list(kinds)[2:]) if kinds is not None and not isinstance(kinds, str) else ""

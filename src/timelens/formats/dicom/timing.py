@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from timelens.engines.radioactivity import average_count_rate_time
-from timelens.errors import MissingFieldError, Problem
+from timelens.errors import DataError, MissingFieldError, Problem
 from timelens.formats.dicom.slices import Slice
 from timelens.formats.dicom.times import written_moment
 from timelens.study.timing import FrameTiming
@@ -52,6 +52,18 @@ def frame_timing(
     elif all(f[0].reference_s is not None and f[0].duration_s is not None for f in frames):
         start = np.array([_frame_start(f[0], half_life_s) for f in frames])
         start -= start[0]
+    elif len(triggers := [f[0].keys.get("trigger") for f in frames]) == len(set(triggers)) and None not in triggers:
+        start = np.array(triggers, float) / 1000  # magnetic resonance of one vendor: ms since the first volume
+        start -= start[0]
+        if (np.diff(start) <= 0).any():
+            raise DataError(
+                "The trigger times of the volumes do not ascend",
+                file=where,
+                field="TriggerTime",
+                found=[f"{t:g} ms" for t in triggers][:6],
+                expected="ascending times in the order of TemporalPositionIdentifier",
+                mend="export the series again",
+            )
     else:
         raise MissingFieldError(
             "The frames of the dynamic series have no times",
@@ -64,9 +76,10 @@ def frame_timing(
     if any(d is None or d <= 0 for d in durations):
         gaps = np.diff(start)
         lengths = np.append(gaps, gaps[-1])
-        problems.append(
-            _warning("Frames state no duration; the next start was taken for the end", where, "ActualFrameDuration")
-        )
+        if frames[0][0].record.get("Modality") != "MR":  # whose headers never state one
+            problems.append(
+                _warning("Frames state no duration; the next start was taken for the end", where, "ActualFrameDuration")
+            )
     else:
         lengths = np.array([d for d in durations if d is not None], float)
         over = start[:-1] + lengths[:-1] - start[1:]

@@ -1,0 +1,172 @@
+"""What files of tissue cytometry in a folder belong together: an MCD with its text files, schema, panel and cell masks.
+
+One region of a slide is one image, however many files hold it: its rows in the MCD, its text file, and the plain TIFF
+that a pipeline made of it are counted once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from timelens.errors import Problem, TimelensError
+
+__all__ = ["KINDS", "Piece", "gather"]
+
+#: Formats that are gathered here.
+KINDS = ("imc-txt", "mcd", "tiff")
+_PANEL_NAMES = ("channel", "name")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A region of a slide, or a cell mask of one.
+
+    Attributes
+    ----------
+    kind
+        ``image`` or ``region``.
+    format
+        ``mcd``, ``imc-txt``, or ``labels`` for a mask.
+    files
+        The file that is read first, then those that belong to it: text file, schema, panel.
+    name
+        Slide and number of the region, as in ``slide_001``; for a mask, its folder and the number of the region.
+    slide
+        Path of the MCD without its ending, or of the text file: what tells subjects apart.
+    region
+        Number of the region in an MCD; empty elsewhere.
+    of
+        For a mask: the ``name`` of its image.
+    """
+
+    kind: Literal["image", "region"]
+    format: str
+    files: tuple[Path, ...]
+    name: str
+    slide: Path
+    region: str = ""
+    description: str = ""
+    of: str = ""
+
+
+def gather(
+    found: Sequence[tuple[Path, str]], others: Sequence[Path]
+) -> tuple[list[Piece], list[Path], list[Path], list[Problem]]:
+    """Say what belongs together.
+
+    Parameters
+    ----------
+    found
+        Files with one of :data:`KINDS`.
+    others
+        Files of no known format: schemas and panels are looked for among them.
+
+    Returns
+    -------
+    pieces
+        Images, then masks.
+    used
+        Those of the ``others`` that belong to a piece.
+    not_used
+        Those of ``found`` that stand for nothing of their own.
+    problems
+        Slides that cannot be read, and what was left out.
+    """
+    problems: list[Problem] = []
+    panels = [p for p in others if p.suffix.lower() == ".csv" and _is_panel(p)]
+    texts = [p for p, kind in found if kind == "imc-txt"]
+    pieces: list[Piece] = []
+    claimed: set[Path] = set()
+    for path in (p for p, kind in found if kind == "mcd"):
+        own = [t for t in texts if t.parent == path.parent and _number(path, t) is not None]
+        claimed.update(own)
+        try:
+            pieces += _regions(path, own, others)
+        except TimelensError as error:
+            problems.append(error.at(file=path).problem)
+    pieces += [
+        Piece("image", "imc-txt", (t,), t.stem, t.with_suffix(""), description=t.stem)
+        for t in texts
+        if t not in claimed
+    ]
+    with_panel = [_with_panel(p, panels) for p in pieces]
+    masks, left_out, more = _pictures([p for p, kind in found if kind == "tiff"], with_panel)
+    used = sorted({f for p in with_panel for f in p.files[1:]} & set(others))
+    return [*with_panel, *masks], used, left_out, [*problems, *more]
+
+
+def _regions(path: Path, texts: Sequence[Path], others: Sequence[Path]) -> list[Piece]:
+    from timelens.formats.cytometry import mcd
+
+    beside = path.with_suffix(".schema")
+    schema = (beside,) if beside in others else ()
+    found = []
+    for region in mcd.read_slide(path).regions:
+        number = int(region.extra["region_number"])
+        text = tuple(t for t in texts if _number(path, t) == number)
+        found.append(
+            Piece("image", "mcd", (path, *text, *schema), region.id, path.with_suffix(""), str(number),
+                  region.description)
+        )  # fmt: skip
+    return found
+
+
+def _number(slide: Path, text: Path) -> int | None:
+    """The number of the region that a text file of a slide holds."""
+    match = re.fullmatch(re.escape(slide.stem) + r"_.*?(\d+)\.txt", text.name, re.IGNORECASE)
+    return int(match[1]) if match else None
+
+
+def _is_panel(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            first = stream.readline(4096).decode("utf-8-sig", "replace").strip().lower()
+    except OSError:
+        return False
+    return set(_PANEL_NAMES) <= {part.strip().strip('"') for part in first.split(",")}
+
+
+def _with_panel(piece: Piece, panels: Sequence[Path]) -> Piece:
+    """The nearest panel: in the folder of the image, else in the fewest folders up and down; none where two tie."""
+
+    def away(panel: Path) -> int:
+        here, there = piece.files[0].parent.parts, panel.parent.parts
+        shared = next((k for k, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), None)
+        shared = min(len(here), len(there)) if shared is None else shared
+        return len(here) + len(there) - 2 * shared
+
+    order = sorted(panels, key=away)
+    if not order or (len(order) > 1 and away(order[0]) == away(order[1])):
+        return piece
+    return replace(piece, files=(*piece.files, order[0]))
+
+
+def _pictures(paths: Sequence[Path], images: Sequence[Piece]) -> tuple[list[Piece], list[Path], list[Problem]]:
+    """Masks of known regions; other plain TIFF files are left out, with one remark per folder."""
+    by_name: dict[str, Piece] = {}
+    for image in images:
+        by_name.setdefault(image.name, image)
+    masks: list[Piece] = []
+    again: dict[Path, list[Path]] = {}
+    alone: dict[Path, list[Path]] = {}
+    for path in paths:
+        owner = by_name.get(path.stem)
+        if owner is not None and "mask" in path.parent.name.lower():
+            name = f"{path.parent.name}-{owner.region or owner.name}"
+            masks.append(Piece("region", "labels", (path,), name, owner.slide, of=owner.name))
+        else:
+            (again if owner is not None else alone).setdefault(path.parent, []).append(path)
+    problems = [
+        Problem("Plain TIFF pictures of regions that are read from their own files: counted once", str(folder),
+                "files", f"{len(files)} pictures", "", "", "warning")
+        for folder, files in again.items()
+    ] + [
+        Problem("Plain TIFF pictures are left out: they state neither channels nor the size of a pixel", str(folder),
+                "files", f"{len(files)} pictures", "OME-TIFF, or MCD or TXT", "convert them to OME-TIFF", "warning")
+        for folder, files in alone.items()
+    ]  # fmt: skip
+    return masks, [p for group in (again, alone) for files in group.values() for p in files], problems
