@@ -37,6 +37,8 @@ Weighting = Literal["counts", "duration", "uniform"]
 
 #: The brightest voxels of a frame: this percentile, so that single hot voxels do not decide.
 _BRIGHT_PERCENTILE = 99.9
+#: Least activity of a frame in its weight, as a part of the largest.
+FAINTEST = 0.05
 #: Values looked at per frame for the brightest voxels.
 _LOOKED_AT = 200_000
 
@@ -140,6 +142,8 @@ def weights_of(
     """One over the variance of each frame, mean 1.
 
     ``counts``: duration times undecayed over decay-corrected activity of the whole image; ``duration``; ``uniform``.
+    Frames before the bolus count as if they held :data:`FAINTEST` of the largest activity: they have randoms and
+    scatter too, and would else outweigh all others.
     """
     if kind == "uniform":
         return np.ones(len(frames))
@@ -148,7 +152,7 @@ def weights_of(
     curve = np.where(np.isfinite(whole) & (whole > 0), whole, 0.0)
     if not curve.any():
         raise DataError("The image is empty: it gives no weights", field="weights", found="no positive frame")
-    return frame_weights(frames, curve, half_life=half_life_s)
+    return frame_weights(frames, np.maximum(curve, FAINTEST * curve.max()), half_life=half_life_s)
 
 
 def curves_table(curves: Curves, frames: Frames) -> Table:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import timelens
 from timelens.engines.kinetics.delay import WithDelay
 from timelens.engines.kinetics.frames import Frames
-from timelens.engines.kinetics.tissue import TwoTissue
+from timelens.engines.kinetics.tissue import IrreversibleTwoTissue
 from timelens.errors import DataError, MissingFieldError, Problem, TimelensError
 from timelens.knowledge.records import Kinetics
 from timelens.lenses.pet.dynamic_blood import arterial_input
@@ -40,8 +40,10 @@ Mask = NDArray[np.bool_]
 _SHORT_FRAMES, _SHORT_S = 4, 20.0
 #: Search range of the delay, s.
 _DELAYS = (-30.0, 60.0)
-#: It is searched in the frames of the first so many s, if there are enough; all count the same, as the bolus decides.
-_DELAY_FROM_S, _DELAY_FRAMES = 600.0, 10
+#: The delay is searched in the frames of the first so many s.
+_DELAY_FROM_S = 1200.0
+#: A delay whose standard error is larger, in s, says nothing.
+_DELAY_ERROR_S = 2.0
 #: Points of a curve in the table of the input.
 _MOST_POINTS = 600
 
@@ -255,28 +257,26 @@ def delayed(
         plasma, blood = given.plasma, given.blood
         voxels = np.maximum(curves.voxels[tissue], 1)
         mean = np.average(np.nan_to_num(curves.mean[:, tissue]), axis=1, weights=voxels)
-        early = frames.start < _DELAY_FROM_S
-        if early.sum() < _DELAY_FRAMES:
-            early[:] = True
-        seen = frames.select(early)
-        found = WithDelay(
-            lambda d: TwoTissue(seen, plasma.shifted(d), None if blood is None else blood.shifted(d)), bounds=_DELAYS
-        ).fit(mean[early])
+        # All frames of the first minutes count the same: the rise of the bolus tells, which weights may leave out. One
+        # rate and trapping meet any tissue there, and their residual sum is smooth in the delay.
+        early = frames.select(frames.start < _DELAY_FROM_S)
+        model = WithDelay(
+            lambda d: IrreversibleTwoTissue(early, plasma.shifted(d), None if blood is None else blood.shifted(d)),
+            bounds=_DELAYS,
+        )
+        with np.errstate(invalid="ignore"):  # an empty compartment has no variance, which is of no account here
+            found = model.fit(mean[: len(early)])
         delay, error = float(found.parameters["delay"]), float(found.standard_errors["delay"])
-        how = f"delay {delay:.1f} s, fitted to the regions' mean over the first frames"
-        if delay in _DELAYS:
-            problems.append(
-                Problem(
-                    "The delay between blood and tissue lies on the edge of what was searched: the clocks may differ",
-                    field="input.delay_s", found=f"{delay:g} s", expected=f"{_DELAYS[0]:g} to {_DELAYS[1]:g} s",
-                    mend="state clock_offset_s, or delay_s", severity="warning",
-                )
-            )  # fmt: skip
+        how = f"delay {delay:.1f} s, fitted to the regions' mean"
+        if not error <= _DELAY_ERROR_S:
+            problems.append(_no_delay(delay, error))
+            return replace(given, how=(*given.how, "delay not determined, taken as 0 s")), 0.0, rows, problems
         rows.append(
             Measurement(
                 "input_delay", delay, "s", region="all regions", uncertainty=error,
                 uncertainty_kind="standard_error" if np.isfinite(error) else "none",
-                method="2tcm of the mean of the regions, first frames", method_version=timelens.__version__,
+                method="2tcm_irreversible of the mean of the regions, first 20 min",
+                method_version=timelens.__version__,
             )
         )  # fmt: skip
     shifted = replace(
@@ -286,6 +286,21 @@ def delayed(
         how=(*given.how, how),
     )
     return shifted, delay, rows, problems
+
+
+def _no_delay(delay: float, error: float) -> Problem:
+    """That the delay was not used: on the edge of the search, or lost in the noise."""
+    edge = delay in _DELAYS
+    return Problem(
+        "The delay between blood and tissue lies on the edge of what was searched, and was not used"
+        if edge
+        else "The delay between blood and tissue is not determined by these curves, and was not used",
+        field="input.delay_s",
+        found=f"{delay:.1f} s" + ("" if edge else f", standard error {error:.1f} s"),
+        expected=f"within {_DELAYS[0]:g} to {_DELAYS[1]:g} s, standard error up to {_DELAY_ERROR_S:g} s",
+        mend="state clock_offset_s where the clocks differ, or delay_s",
+        severity="warning",
+    )
 
 
 def _from_image(
