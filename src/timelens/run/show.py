@@ -201,34 +201,34 @@ def result(study: StudyRun, page: Path, *, as_json: bool) -> None:
 
 
 def _burden(measurements: Sequence[Measurement]) -> Table:
-    """One line a lesion and one a patient."""
+    """One line a lesion and one a scan; the agent stands there where a session has several."""
     table = Table(title="Lesions", title_justify="left", title_style="bold")
-    table.add_column("subject")
-    table.add_column("session")
-    table.add_column("region")
+    scans = {(m.subject, m.session, m.acquisition, m.agent) for m in measurements if m.quantity in _HEADLINES}
+    several = len({scan[:2] for scan in scans}) < len(scans)
+    for name in ("subject", "session", *(["agent"] if several else []), "region"):
+        table.add_column(name, no_wrap=name in ("subject", "session"))
     shown = [*_HEADLINES]
     for name in shown:
         known = quantities.get(name)
         table.add_column(f"{known.symbol}\n[dim]{known.unit}[/dim]", justify="right")
-    cells: dict[tuple[str, str, str], dict[str, Measurement]] = {}
+    cells: dict[tuple[str, str, str, str, str], dict[str, Measurement]] = {}
     for m in measurements:
         if m.time_s == m.time_s:
             continue  # frames of a series are in the table, not on the screen
-        cells.setdefault((m.subject, m.session, m.region), {}).setdefault(
+        cells.setdefault((m.subject, m.session, m.acquisition, m.agent, m.region), {}).setdefault(
             "mtv" if m.quantity == "tmtv" else m.quantity, m
         )
-    before = ("", "")
-    for (subject, session, region), values in cells.items():
+    before: tuple[str, ...] = ("", "", "")
+    for (subject, session, scan, agent, region), values in cells.items():
         if "mtv" not in values:
             continue
         whole = region == "all lesions"
         style = "bold" if whole else ""
-        first = (subject, session) != before
-        before = (subject, session)
+        same, within = before == (subject, session, scan), before[:2] == (subject, session)
+        before = (subject, session, scan)
         texts = [number(values[n].value if n in values else None, 4) for n in shown]
-        table.add_row(
-            subject if first else "", session if first else "", Text(region, style=style), *texts, style=style
-        )
+        heads = ["" if within else subject, "" if within else session, *(["" if same else agent] if several else [])]
+        table.add_row(*map(Text, heads), Text(region, style=style), *texts, style=style)
         if whole:
             table.add_section()
     return table

@@ -196,6 +196,8 @@ def test_virtual_cohort_as_bids_on_one_and_two_processes(tmp_path, virtual):
     assert all(a[name] != c[name] for name in scans)
     found = bids.read(tmp_path / "a")
     assert not found.problems
+    assert {f.modality for f in scan_folder(tmp_path / "a").found} == {"pet", "ct"}
+    assert {f.modality for f in scan_folder(tmp_path / "a").found if "ct" in f.files[0].parent.name} == {"ct"}
     kinds = [(s.subject, s.modality) for s in found.acquisitions]
     assert sorted(kinds) == [("sub-001", "ct")] * 2 + [("sub-001", "pet")] * 2 + [("sub-002", "ct"), ("sub-002", "pet")]
     masks = tmp_path / "a" / "derivatives" / "masks" / "sub-001" / "ses-01" / "pet"
