@@ -135,6 +135,15 @@ def test_delay_is_found() -> None:
     assert _values(result, "lesion-1", "2tcm_irreversible")["k1"] == pytest.approx(0.25, rel=0.03)
 
 
+def test_a_delay_lost_in_noise_is_not_used() -> None:
+    result = _quantify(dynamic_case(noise=0.5, seed=2), maps={"models": "none"}, fit={"models": ["patlak"]})
+    problem = next(p for p in result.problems if "delay" in p.message)
+    assert "was not used" in problem.message
+    assert problem.severity == "warning"
+    assert result.audit["kinetics"]["delay_s"] == 0.0
+    assert not any(m.quantity == "input_delay" for m in result.measurements)
+
+
 def test_delay_of_each_region_and_its_map() -> None:
     late = replace(dynamic_case(delay=4.0), blood=dynamic_case().blood)
     result = _quantify(

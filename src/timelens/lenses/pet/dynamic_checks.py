@@ -38,8 +38,9 @@ HELD_PART = 0.1
 _FIRST_PART, _FIRST_S = 0.02, 60.0
 #: Mean SUV of blood over the first ten minutes that a living body shows (g/mL), with room on both sides.
 _BLOOD_SUV = (0.25, 40.0)
-#: Brightest voxels of the first minutes over the blood of the same frames: arteries show 1, brain without them 0.1.
-_BRIGHT = (0.03, 12.0)
+#: Brightest voxels of the first minutes over the blood of the same frames: arteries show 1, brain without them 0.1;
+#: noise of short frames lifts it.
+_BRIGHT = (0.03, 25.0)
 #: The largest of some regions over the same.
 _REGIONS = (0.01, 12.0)
 #: Part of the decay constant at which sampled blood has to fall behind the image's to be called uncorrected.
