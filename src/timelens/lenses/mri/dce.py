@@ -27,7 +27,7 @@ from timelens.errors import DataError, UsageError
 from timelens.lenses.mri.parametric import parametric_images
 from timelens.study.image import Image
 
-__all__ = ["Model", "Uptake", "choose_model", "concentration_series", "map_exchange"]
+__all__ = ["Model", "Uptake", "choose_model", "concentration_series", "map_exchange", "model_class"]
 
 Model = Literal[
     "tofts", "extended_tofts", "linear_extended_tofts", "patlak", "two_compartment_exchange", "two_compartment_uptake"
@@ -40,6 +40,19 @@ _MODELS: dict[Model, Callable[[Frames, InputFunction], Any]] = {
     "two_compartment_exchange": TwoCompartmentExchange,
     "two_compartment_uptake": TwoCompartmentUptake,
 }
+
+
+def model_class(name: Model) -> Callable[[Frames, InputFunction], Any]:
+    """The engine's model of that name.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    if name not in _MODELS:
+        raise UsageError("Unknown model", field="model", found=name, expected=", ".join(_MODELS))
+    return _MODELS[name]
 
 
 @dataclass(frozen=True, eq=False)

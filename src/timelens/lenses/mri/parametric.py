@@ -12,12 +12,14 @@ from timelens.engines.kinetics.fit import Fit
 from timelens.knowledge import quantities
 from timelens.study.image import Image
 
-__all__ = ["REASON", "parametric_images"]
+__all__ = ["REASON", "parametric_images", "reported"]
 
 #: Name of the image of reason codes.
 REASON = "reason"
 #: Reported units of parameters that the vocabulary has no row for.
-_UNITS = {"d": "mm2/s", "d_star": "mm2/s", "t2_star": "ms", "t1_star": "ms", "r2": "/s", "delay": "s"}
+_UNITS = {"t1_star": "ms", "r2": "/s", "delay": "s"}
+#: Names in the vocabulary where the engine's are short.
+_NAMES = {"f": "ivim_f", "d": "ivim_d", "d_star": "ivim_d_star"}
 
 
 def parametric_images(fit: Fit, like: Image) -> dict[str, Image]:
@@ -32,12 +34,13 @@ def parametric_images(fit: Fit, like: Image) -> dict[str, Image]:
     """
     assert like.geometry is not None
     found: dict[str, Image] = {}
-    for name, values in fit.parameters.items():
+    for short, values in fit.parameters.items():
+        name = _NAMES.get(short, short)
         known = quantities.find(name)
-        inside = fit.units[name]
+        inside = fit.units[short]
         outside = known.unit if known is not None else _UNITS.get(name, inside)
         factor = units.conversion_factor(inside, outside)
-        pairs: list[tuple[str, NDArray[Any]]] = [(name, values), (f"{name}_se", fit.standard_errors[name])]
+        pairs: list[tuple[str, NDArray[Any]]] = [(name, values), (f"{name}_se", fit.standard_errors[short])]
         for label, array in pairs:
             found[label] = Image(
                 np.asarray(array * factor, dtype=np.float32),
@@ -51,3 +54,11 @@ def parametric_images(fit: Fit, like: Image) -> dict[str, Image]:
         np.asarray(fit.reason, dtype=np.int32), unit="1", axes=like.axes[-3:], geometry=like.geometry, name=REASON
     )
     return found
+
+
+def reported(name: str, unit: str) -> tuple[str, str, float] | None:
+    """Quantity, its unit, and the factor from the engine's value; None for what the vocabulary does not have."""
+    known = quantities.find(_NAMES.get(name, name))
+    if known is None or known.name != _NAMES.get(name, name):
+        return None
+    return known.name, known.unit, units.conversion_factor(unit, known.unit)

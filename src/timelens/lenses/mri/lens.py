@@ -1,0 +1,96 @@
+"""The MRI lens: which series it takes, its recipe, and what it measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from timelens.errors import MissingFieldError
+from timelens.lenses.mri.matching import match_series
+from timelens.lenses.mri.recipe import STEPS, merged_steps, whys
+from timelens.study.acquisition import Acquisition
+from timelens.study.contract import Administration, Match, Protocol, Recipe, Result, Simulated, Step
+from timelens.study.region import Region
+
+__all__ = ["MriLens"]
+
+
+class MriLens:
+    """Magnetic resonance: relaxation times, diffusion, exchange of contrast agent, first-pass perfusion.
+
+    A session's series are measured one after the other; its PET scans are the business of other lenses.
+    """
+
+    name = "mri"
+
+    def accepts(self, acquisitions: Sequence[Acquisition]) -> Match:
+        """The first series that can be measured, with the maps and flip angles that it needs.
+
+        The score lies below those of the PET lenses, so that a session of both never ends in a tie.
+        """
+        return match_series(acquisitions)
+
+    def recipe(self, match: Match, options: Mapping[str, Any]) -> Recipe:
+        """The steps that the kind of series needs, with the user's options over the defaults.
+
+        Raises
+        ------
+        UsageError
+            If a step or parameter is unknown, or a value cannot be used.
+        """
+        merged = merged_steps(options)
+        if not match.roles:
+            return Recipe(self.name, tuple(Step(name, merged[name]) for name in STEPS))
+        reasons = whys(_kind(match.roles, merged))
+        return Recipe(self.name, tuple(Step(name, merged[name], why) for name, why in reasons.items()))
+
+    def quantify(
+        self, inputs: Mapping[str, Acquisition], regions: Sequence[Region], options: Mapping[str, Any]
+    ) -> Result:
+        """Rows of regions with standard errors, maps with errors and reasons, curves and fits.
+
+        Parameters
+        ----------
+        inputs
+            One series under its kind (``dce``, ``dsc``, ``flip``, ``inversion``, ``gradient_echoes``, ``spin_echoes``,
+            ``echoes``, ``diffusion``, ``dynamic``), and what it needs (``t1_map``, ``flip``, ``b1_map``).
+        regions
+            Lesions and organs; blood pool; reference tissue.
+        options
+            As :meth:`recipe` takes them.
+        """
+        from timelens.lenses.mri.measure_dce import measure_dce
+        from timelens.lenses.mri.measure_dsc import measure_dsc
+        from timelens.lenses.mri.measure_relaxation import measure_relaxation
+
+        steps = merged_steps(options)
+        kind = _kind(inputs, steps)
+        scan = next(iter(inputs.values()))
+        if kind == "dynamic":
+            raise MissingFieldError(
+                "Nobody says what this dynamic series is", file=scan.where, field="series.kind",
+                found="neither a contrast-enhanced nor a first-pass series by its echo time",
+                expected="dce or dsc", mend="write 'mri: {series: {kind: dce}}' in study.yaml",
+            )  # fmt: skip
+        if kind == "dce":
+            return measure_dce({**inputs, "dce": scan}, regions, steps)
+        if kind == "dsc":
+            return measure_dsc({**inputs, "dsc": scan}, regions, steps)
+        return measure_relaxation(kind, inputs, regions, steps)
+
+    def simulate(
+        self, scene: Any, administrations: Sequence[Administration], protocol: Protocol, rng: np.random.Generator
+    ) -> Simulated:
+        """Series of tissues with known parameters (:class:`~timelens.lenses.mri.scene.MrScene`), with their truth."""
+        from timelens.lenses.mri.simulate import simulate
+
+        return simulate(scene, administrations, protocol, rng)
+
+
+def _kind(roles: Mapping[str, Acquisition], steps: Mapping[str, Mapping[str, Any]]) -> str:
+    """Of the first role; what the files leave open the user states."""
+    kind = next(iter(roles)).replace("_", " ")
+    stated = str(steps["series"]["kind"])
+    return stated if kind == "dynamic" and stated != "auto" else kind

@@ -1,0 +1,136 @@
+"""The steps of the MRI lens, their parameters, and what a user may write in their place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from timelens.engines.perfusion.arterial import Population
+from timelens.errors import UsageError
+from timelens.lenses.mri.dce import Model
+from timelens.lenses.mri.dsc import Method
+
+__all__ = ["STEPS", "merged_steps", "whys"]
+
+#: Steps and their defaults.
+STEPS: dict[str, dict[str, Any]] = {
+    "series": {"kind": "auto", "gradient_echo": "auto"},
+    "relaxation": {"method": "auto", "ivim": "auto"},
+    "t1": {"source": "auto", "t1_ms": None},
+    "signal": {
+        "agent": None,
+        "relaxivity": None,
+        "field_t": None,
+        "tr_ms": None,
+        "te_ms": None,
+        "flip_deg": None,
+        "baseline_frames": "auto",
+    },
+    "input": {"source": "auto", "population": "auto", "haematocrit": 0.42, "delay_s": "auto"},
+    "exchange": {"model": "extended_tofts", "delay_s": None, "maps": True},
+    "perfusion": {"method": "auto", "leakage": "auto", "maps": True},
+}
+_CHOICES: dict[tuple[str, str], tuple[Any, ...]] = {
+    ("series", "kind"): ("auto", "dce", "dsc"),
+    ("series", "gradient_echo"): ("auto", True, False),
+    ("relaxation", "method"): ("auto", "linear", "novifast", "nonlinear", "arlo"),
+    ("relaxation", "ivim"): ("auto", True, False),
+    ("t1", "source"): ("auto", "map", "flip angles", "stated"),
+    ("input", "source"): ("auto", "region", "search", "population"),
+    ("input", "population"): ("auto", *get_args(Population)),
+    ("exchange", "model"): get_args(Model),
+    ("exchange", "maps"): (True, False),
+    ("perfusion", "method"): ("auto", *get_args(Method)),
+    ("perfusion", "leakage"): ("auto", False),
+    ("perfusion", "maps"): (True, False),
+}
+#: Parameters that are one number, with the least and largest that make sense.
+_NUMBERS: dict[tuple[str, str], tuple[float, float]] = {
+    ("t1", "t1_ms"): (10.0, 10_000.0),
+    ("signal", "relaxivity"): (0.1, 100.0),
+    ("signal", "field_t"): (0.01, 25.0),
+    ("signal", "tr_ms"): (0.2, 60_000.0),
+    ("signal", "te_ms"): (0.001, 1000.0),
+    ("signal", "flip_deg"): (0.5, 180.0),
+    ("signal", "baseline_frames"): (1.0, 1000.0),
+    ("input", "haematocrit"): (0.0, 0.79),
+    ("input", "delay_s"): (-600.0, 3600.0),
+}
+
+
+def merged_steps(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The defaults with options over them.
+
+    Raises
+    ------
+    UsageError
+        If a step or parameter is unknown, or a value cannot be used.
+    """
+    if unknown := set(options) - set(STEPS):
+        raise UsageError("The MRI lens has no such step", field=", ".join(sorted(unknown)), expected=", ".join(STEPS))
+    merged: dict[str, dict[str, Any]] = {}
+    for step, defaults in STEPS.items():
+        given = dict(options.get(step) or {})
+        if unknown := set(given) - set(defaults):
+            raise UsageError(
+                f"The step {step!r} has no such parameter", field=", ".join(sorted(unknown)),
+                expected=", ".join(sorted(defaults)),
+            )  # fmt: skip
+        merged[step] = {**defaults, **given}
+        for name, value in given.items():
+            _check(step, name, value)
+    if merged["t1"]["source"] == "stated" and merged["t1"]["t1_ms"] is None:
+        raise UsageError("A stated T1 must be given", field="t1.t1_ms", found="nothing", expected="T1 in ms")
+    return merged
+
+
+def _check(step: str, name: str, value: Any) -> None:
+    if value == STEPS[step][name] and type(value) is type(STEPS[step][name]):
+        return
+    if (step, name) in _CHOICES:
+        good, expected = value in _CHOICES[step, name], ", ".join(map(str, _CHOICES[step, name]))
+    elif (step, name) == ("exchange", "delay_s"):
+        expected = "nothing, or least and largest delay in s"
+        good = isinstance(value, list | tuple) and len(value) == 2 and all(map(_number, value)) and value[0] < value[1]
+    elif (step, name) in _NUMBERS:
+        low, high = _NUMBERS[step, name]
+        good, expected = _number(value) and low <= value <= high, f"a number from {low:g} to {high:g}"
+    else:
+        good, expected = isinstance(value, str) and bool(value), "text"
+    if not good:
+        raise UsageError(
+            f"The {name} of the step {step!r} cannot be used", field=f"{step}.{name}", found=value, expected=expected
+        )
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+#: Which steps each kind of series needs, and why they are as they are.
+_RELAXATION = {"relaxation": "maps with errors; mean of each region"}
+_WHYS: dict[str, dict[str, str]] = {
+    "flip": {"relaxation": "T1 from flip angles: linear, then weighted by the signal (non-linear)"},
+    "inversion": {"relaxation": "T1 from inversion times, with the sign of magnitudes restored"},
+    "gradient echoes": {"relaxation": "T2* and R2* from gradient echoes"},
+    "spin echoes": {"relaxation": "T2 from spin echoes"},
+    "diffusion": {"relaxation": "ADC; IVIM where there are enough low and high b values"},
+    "dce": {
+        "t1": "a map of T1, else flip angles of the same session, on the grid of the series",
+        "signal": "concentration by the spoiled gradient echo and the agent's relaxivity",
+        "input": "a region of blood, else a published curve from the arrival of the bolus on",
+        "exchange": "extended Tofts: mean curve of each region, and maps with errors",
+    },
+    "dsc": {
+        "signal": "dR2* against the baseline",
+        "input": "a region of blood, else the voxels that enhance first",
+        "perfusion": "the vascular model where noise is low (bias of flow under 3 % from 4 s of transit on), else "
+        "oSVD (under 25 %), which noise harms least; leakage is corrected where a reference tissue is drawn",
+    },
+}
+
+
+def whys(kind: str) -> dict[str, str]:
+    """The steps that a kind of series needs, with why they are as they are."""
+    return {"series": "what differs between its images", **_WHYS.get(kind, {})}

@@ -1,0 +1,161 @@
+"""Regions of a series, their curves, and rows of what maps hold in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+import timelens
+from timelens.engines.kinetics.fit import Fit
+from timelens.engines.kinetics.reasons import explain
+from timelens.knowledge import quantities
+from timelens.lenses.mri.parametric import reported
+from timelens.study.geometry import Geometry
+from timelens.study.image import Image
+from timelens.study.measurement import Measurement
+from timelens.study.region import Region
+from timelens.study.table import Table
+from timelens.study.timing import FrameTiming
+
+__all__ = ["WHOLE", "curves_table", "fit_rows", "fits_table", "map_rows", "region_masks", "tissue_mask"]
+
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+#: Name of all tissue, which is measured where no region is given.
+WHOLE = "all tissue"
+#: Voxels whose signal lies below this part of the 99th percentile are air.
+AIR_PART = 0.08
+_Z95 = 1.959963984540054
+_LEFT_OUT = ("exclude", "body", "unknown")
+
+
+def tissue_mask(volume: NDArray[np.generic]) -> Mask:
+    """Where there is tissue: above the air, with holes filled slice by slice."""
+    from scipy.ndimage import binary_fill_holes
+
+    values = np.asarray(volume, float)
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return np.zeros(values.shape, bool)
+    with np.errstate(invalid="ignore"):
+        mask = np.asarray(values > AIR_PART * np.percentile(finite, 99))
+    return np.stack([binary_fill_holes(part) for part in mask])
+
+
+def region_masks(geometry: Geometry, regions: Sequence[Region], tissue: Mask) -> tuple[dict[str, Mask], dict[str, str]]:
+    """Masks and roles by name; all tissue where no region was given that is measured."""
+    masks: dict[str, Mask] = {}
+    roles: dict[str, str] = {}
+    for region in regions:
+        for number, mask in region.masks(geometry, list(region.names)):
+            role, name = region.role(number), region.name(number)
+            if role in _LEFT_OUT or not mask.any():
+                continue
+            masks[name] = masks[name] | mask if name in masks else mask
+            roles[name] = role
+    if not any(role in ("lesion", "organ", "liver") for role in roles.values()):
+        masks[WHOLE], roles[WHOLE] = tissue, "organ"
+    return masks, roles
+
+
+def map_rows(
+    maps: Mapping[str, Image], masks: Mapping[str, Mask], *, method: str, flags: str = ""
+) -> list[Measurement]:
+    """Mean of each quantity in each region over the voxels that have a value.
+
+    The standard error is that of the mean of independent voxels with their own errors: it knows the noise, and neither
+    the spread of the tissue nor what is common to all voxels (flip angle, relaxivity, input).
+    """
+    rows = []
+    for name, image in maps.items():
+        known = quantities.find(name)
+        if known is None or name.endswith("_se") or image.quantity != name:
+            continue
+        values = image.numpy().astype(np.float64)
+        errors = maps[f"{name}_se"].numpy().astype(np.float64) if f"{name}_se" in maps else None
+        for region, mask in masks.items():
+            inside = mask & np.isfinite(values)
+            count, total = int(inside.sum()), int(mask.sum())
+            mean = float(values[inside].mean()) if count else math.nan
+            error = math.nan
+            if errors is not None and count and np.isfinite(errors[inside]).all():
+                error = float(np.sqrt(np.square(errors[inside]).sum()) / count)
+            left = f"{total - count} of {total} voxels have no value" if count < total else ""
+            rows.append(
+                _row(known.name, mean, known.unit, error, region, count,
+                     method, "; ".join(t for t in (flags, left) if t), "no voxel of the region could be fitted")
+            )  # fmt: skip
+    return rows
+
+
+def fit_rows(
+    fit: Fit, names: Sequence[str], voxels: Mapping[str, int], *, method: str, flags: str = ""
+) -> list[Measurement]:
+    """Parameters of the mean curve of each region, with standard errors and 95 % intervals from the fit."""
+    rows = []
+    for k, region in enumerate(names):
+        said = explain(int(fit.reason[k]))
+        for short, unit in fit.units.items():
+            known = reported(short, unit)
+            if known is None:
+                continue
+            quantity, code, factor = known
+            value, error = float(fit.parameters[short][k]) * factor, float(fit.standard_errors[short][k]) * factor
+            remark = "; ".join(t for t in (flags, said) if t)
+            rows.append(
+                _row(quantity, value, code, error, region, voxels[region], method, remark,
+                     said or "the fit does not determine it")
+            )  # fmt: skip
+    return rows
+
+
+def _row(
+    quantity: str, value: float, unit: str, error: float, region: str, count: int, method: str, flags: str, reason: str
+) -> Measurement:
+    known = math.isfinite(value)
+    sure = known and math.isfinite(error)
+    return Measurement(
+        quantity, value if known else math.nan, unit, region=region, modality="mr",
+        uncertainty=error if sure else math.nan, uncertainty_kind="standard_error" if sure else "none",
+        lower=value - _Z95 * error if sure else math.nan, upper=value + _Z95 * error if sure else math.nan,
+        level=0.95 if sure else math.nan, n=count or None, method=method, method_version=timelens.__version__,
+        flags=flags, reason="" if known else reason,
+    )  # fmt: skip
+
+
+def curves_table(curves: Floats, names: Sequence[str], spread: Floats, timing: FrameTiming, unit: str) -> Table:
+    """Mean and spread of each region in each frame, as a tidy table."""
+    import pandas as pd
+
+    count = len(timing)
+    rows = pd.DataFrame(
+        {
+            "region": np.repeat(np.array(names, object), count),
+            "frame_start_s": np.tile(timing.start, len(names)),
+            "frame_duration_s": np.tile(timing.duration, len(names)),
+            "mean": curves.T.reshape(-1),
+            "sd": spread.T.reshape(-1),
+            "unit": unit,
+        }
+    )
+    return Table(rows, {"frame_start_s": "s", "frame_duration_s": "s", "mean": unit, "sd": unit})
+
+
+def fits_table(fit: Fit, names: Sequence[str], model: str, curves: Floats, timing: FrameTiming, unit: str) -> Table:
+    """Measured and fitted curves as a tidy table."""
+    import pandas as pd
+
+    predicted = fit.predict()
+    parts = [
+        pd.DataFrame(
+            {"region": region, "model": model, "frame_start_s": timing.start, "frame_duration_s": timing.duration,
+             "measured": curves[:, k], "fitted": predicted[:, k]}
+        )
+        for k, region in enumerate(names)
+    ]  # fmt: skip
+    units = {"frame_start_s": "s", "frame_duration_s": "s", "measured": unit, "fitted": unit}
+    return Table(pd.concat(parts, ignore_index=True), units)
