@@ -26,6 +26,9 @@ SEPARATION = 2.0
 CLEAR = 3.0
 #: Most cells about the threshold, as a part of those about the means.
 DEPTH = 0.8
+#: A group of this many cells or more, and of no more than this part of all, is rare; on the logarithmic scale it stands
+#: apart by this much, a stretch that holds no more than this part of as many cells as lie beyond it.
+RARE_FROM, RARE_TO, GAP, IN_GAP = 10, 0.03, 0.5, 0.1
 _FEWEST = 30
 _STARTS = (0.5, 0.7, 0.9, 0.97)
 
@@ -126,8 +129,32 @@ def split(values: ArrayLike) -> Split:
     better = 2 * (likelihood - one) > 3 * np.log(len(data))
     threshold = _crossing(mean, deviation, weight)
     if not better or separation < SEPARATION or not _valley(data, threshold, mean, separation):
+        if (rare := _rare(data)) is not None:
+            return rare
         return Split(np.nan, mean, deviation, weight, separation, Reason.ONE_GROUP)
     return Split(threshold, mean, deviation, weight, separation, Reason(0))
+
+
+def _rare(data: FloatArray) -> Split | None:
+    """Few positive cells beyond an almost empty stretch, which a mixture of two normal laws loses to their tails."""
+    values = np.sort(data)
+    base, top = float(np.median(values)), float(values[-1])
+    width = max(GAP, 0.2 * (top - base))
+    cuts = np.linspace(base + width / 2, top - width / 2, 200) if top - base > width else np.empty(0)
+    low, high = (np.searchsorted(values, cuts + side * width / 2) for side in (-1, 1))
+    above = len(values) - high
+    fits = (above >= RARE_FROM) & (above <= RARE_TO * len(values)) & (high - low <= IN_GAP * above)
+    if not fits.any():
+        return None
+    inside = np.where(fits, (high - low) / np.maximum(above, 1), np.inf)
+    best = np.flatnonzero(inside == inside.min())
+    threshold = float(cuts[best[len(best) // 2]])
+    groups = values[values < threshold], values[values >= threshold]
+    mean = np.array([g.mean() for g in groups])
+    deviation = np.maximum([g.std() for g in groups], 0.02 * values.std())
+    weight = np.array([len(g) for g in groups]) / len(values)
+    separation = float((mean[1] - mean[0]) / np.sqrt((deviation**2).mean()))
+    return Split(threshold, mean, deviation, weight, separation, Reason(0)) if separation >= CLEAR else None
 
 
 def _valley(data: FloatArray, threshold: float, mean: FloatArray, separation: float) -> bool:

@@ -1,0 +1,196 @@
+"""Cells of one region: measured on the image, named by the panel, each with its type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timelens.engines.cells.graph import Graph, contact
+from timelens.engines.cells.measure import CellMeasures, measure_cells
+from timelens.engines.cells.posterior import CellTypeModel
+from timelens.engines.cells.thresholds import explain, split
+from timelens.engines.cells.transform import arcsinh
+from timelens.engines.cells.window import Window
+from timelens.errors import Problem
+from timelens.lenses.cytometry.markers import canonical
+from timelens.lenses.cytometry.types import told
+
+__all__ = ["UNKNOWN", "Cells", "find_cells", "marker_places"]
+
+UNKNOWN = "unknown"
+_FAINT = "the brighter group is fainter than the floor"
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The cells of one set of labels.
+
+    Attributes
+    ----------
+    name
+        Of the set; empty where there is only one.
+    labels
+        Label image (y, x).
+    pixel_um
+        Size of a pixel along (y, x).
+    channels
+        Names of the columns of ``measures.mean``.
+    measures
+        Size, place, shape and means, in the order of the labels.
+    window
+        What was measured; positions count from its outer corner.
+    names
+        ``unknown``, then the types that the panel tells.
+    types
+        Place in ``names`` of each cell's type.
+    probability
+        Of that type.
+    not_told
+        Types of the table that could not be told, with the reason.
+    splits
+        Marker to threshold in counts, or to the reason why it has none.
+    graph
+        Cells that touch once they have grown.
+    """
+
+    name: str
+    labels: NDArray[np.int32]
+    pixel_um: tuple[float, float]
+    channels: tuple[str, ...]
+    measures: CellMeasures
+    window: Window
+    names: tuple[str, ...]
+    types: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    not_told: Mapping[str, str]
+    splits: Mapping[str, float | str]
+    graph: Graph
+
+    def __len__(self) -> int:
+        return len(self.measures)
+
+    @property
+    def y_um(self) -> NDArray[np.float64]:
+        """Positions from the outer corner of the first pixel."""
+        return self.measures.y_um + self.pixel_um[0] / 2
+
+    @property
+    def x_um(self) -> NDArray[np.float64]:
+        """Positions from the outer corner of the first pixel."""
+        return self.measures.x_um + self.pixel_um[1] / 2
+
+    def prefixed(self, text: str) -> str:
+        """A name that says which set of cells it is of, where there are several."""
+        return f"{self.name}_{text}" if self.name else text
+
+
+def marker_places(labels: Sequence[str], stated: Mapping[str, str]) -> tuple[dict[str, int], list[Problem]]:
+    """Marker to the place of its channel; of two channels with one marker the first is taken, with a warning."""
+    places: dict[str, int] = {}
+    problems = []
+    for k, label in enumerate(labels):
+        marker = stated.get(label) or canonical(label)
+        if marker is None:
+            continue
+        if marker in places:
+            problems.append(
+                Problem("Two channels bear one marker: the first is used for types", "", f"channel {label}", marker,
+                        "one channel per marker", "state which with types: markers", "warning")
+            )  # fmt: skip
+        else:
+            places[marker] = k
+    return places, problems
+
+
+def find_cells(
+    name: str,
+    values: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    channels: Sequence[str],
+    pixel_um: tuple[float, float],
+    options: Mapping[str, Any],
+    *,
+    reach_um: float,
+) -> tuple[Cells | None, list[Problem]]:
+    """Measure the cells of a label image and name their types.
+
+    Parameters
+    ----------
+    name
+        Of the set of labels.
+    values
+        Channels (c, y, x) in counts, cleaned; NaN where nothing was measured.
+    labels
+        Label image (y, x).
+    channels
+        Their names.
+    pixel_um
+        Size of a pixel along (y, x).
+    options
+        Of the step ``types``.
+    reach_um
+        How far labels grow to find those that touch.
+
+    Returns
+    -------
+    cells
+        None where there is no cell in what was measured.
+    problems
+        What was noticed.
+    """
+    window = Window.from_mask(np.isfinite(values).all(axis=0), pixel_um)
+    problems: list[Problem] = []
+    marks = labels
+    measures = measure_cells(values, marks, pixel_um)
+    inside = window.contains(measures.y_um + pixel_um[0] / 2, measures.x_um + pixel_um[1] / 2)
+    if not inside.all():
+        problems.append(
+            Problem("Cells outside of what was measured are left out", field=name or "cells",
+                    found=f"{int((~inside).sum())} cells", severity="warning")
+        )  # fmt: skip
+        marks = np.where(np.isin(marks, measures.label[inside]), marks, 0).astype(np.int32)
+        measures = measure_cells(values, marks, pixel_um)
+    if not len(measures):
+        problems.append(Problem("There is no cell in this region", field=name or "cells", found="0 cells"))
+        return None, problems
+    places, more = marker_places(channels, options["markers"])
+    problems += more
+    table = arcsinh(measures.mean[:, list(places.values())], options["cofactor"])
+    splits = {marker: split(table[:, k]) for k, marker in enumerate(places)}
+    # Two levels of background or spillover part as well as two of signal: the brighter must reach the floor.
+    faint = np.arcsinh(options["floor"] / options["cofactor"])
+    reasons = {
+        m: explain(int(one.reason)) if one.reason else _FAINT if one.mean[1] < faint else ""
+        for m, one in splits.items()
+    }
+    known = told([m for m, reason in reasons.items() if not reason])
+    not_told = {k: _why(lacking, reasons) for k, lacking in known.not_told.items()}
+    names: tuple[str, ...] = (UNKNOWN,)
+    types, probability = np.zeros(len(measures), np.int64), np.full(len(measures), np.nan)
+    if known.types:
+        found = CellTypeModel(known.types).fit(table, list(places))
+        names, types = found.names, found.label(options["least"])
+        probability = found.probability[np.arange(len(types)), types]
+        if not found.converged:
+            problems.append(Problem("The types of cells did not settle", field=name or "cells", severity="warning"))
+    _, graph = contact(marks, reach=reach_um / pixel_um[0])
+    thresholds: dict[str, float | str] = {
+        m: reasons[m] or float(options["cofactor"] * np.sinh(one.threshold)) for m, one in splits.items()
+    }
+    return Cells(name, marks, pixel_um, tuple(channels), measures, window, names, types, probability, not_told,
+                 thresholds, graph), problems  # fmt: skip
+
+
+def _why(lacking: Sequence[str], reasons: Mapping[str, str]) -> str:
+    absent = [m for m in lacking if m not in reasons]
+    single = [m for m in lacking if m in reasons]
+    parts = []
+    if absent:
+        parts.append(f"not measured: {', '.join(absent)}")
+    if single:
+        parts.append(f"no positive group: {', '.join(single)}")
+    return "; ".join(parts)

@@ -1,0 +1,168 @@
+"""The cytometry lens: from a region of a slide, its panel and perhaps masks, to cells and what they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from timelens.errors import DataError, MissingFieldError, Problem
+from timelens.lenses.cytometry.recipe import DEFAULTS, WHYS, merged_steps
+from timelens.study.acquisition import Acquisition
+from timelens.study.contract import Match, Recipe, Result, Step
+from timelens.study.image import Image
+from timelens.study.provenance import DEFAULT_SEED
+from timelens.study.region import Region
+
+if TYPE_CHECKING:
+    from timelens.lenses.cytometry.cells import Cells
+
+__all__ = ["CytometryLens"]
+
+
+class CytometryLens:
+    """Imaging mass cytometry and other multiplexed sections: cells, types, densities, distances, neighbourhoods."""
+
+    name = "cytometry"
+
+    def accepts(self, acquisitions: Sequence[Acquisition]) -> Match:
+        """The first region of a slide: an image of modality ``cytometry`` with named channels in one plane."""
+        for acquisition in acquisitions:
+            image = acquisition.data
+            if acquisition.modality == "cytometry" and isinstance(image, Image) and image.geometry is not None:
+                first = image.axes[0]
+                if len(image.shape) == 4 and first.name == "c" and first.coordinates and image.shape[1] == 1:
+                    return Match(1.0, {"cytometry": acquisition})
+        return Match(0.0)
+
+    def recipe(self, match: Match, options: Mapping[str, Any]) -> Recipe:
+        """The steps with the user's options over the defaults.
+
+        Raises
+        ------
+        UsageError
+            If a step, parameter or value is unknown.
+        """
+        merged = merged_steps(options)
+        return Recipe(self.name, tuple(Step(name, merged[name], WHYS[name]) for name in DEFAULTS))
+
+    def quantify(
+        self, inputs: Mapping[str, Acquisition], regions: Sequence[Region], options: Mapping[str, Any]
+    ) -> Result:
+        """Find, measure and name cells, and say what they add up to.
+
+        Parameters
+        ----------
+        inputs
+            ``cytometry``.
+        regions
+            Masks of cells on the grid of the image; each is analysed by itself.
+        options
+            As :meth:`recipe` takes them.
+
+        Returns
+        -------
+        Result
+            Tables of cells, distances, interactions and neighbourhoods; densities and fractions by component and
+            compartment; the :class:`~timelens.lenses.cytometry.cells.Cells` themselves under ``pictures["cells"]``.
+
+        Raises
+        ------
+        DataError
+            If cells are to be found and no channel shows nuclei, or masks are asked for and none is given.
+        """
+        from timelens.lenses.cytometry.cells import find_cells
+        from timelens.lenses.cytometry.clean import cleaned
+        from timelens.lenses.cytometry.statistics import add_statistics
+
+        merged = merged_steps(options)
+        scan = inputs["cytometry"]
+        values, metals, labels, problems = cleaned(scan, merged["clean"])
+        result = Result(problems=problems)
+        pixel_um = _pixel_um(scan)
+        sets, method = self._sets(scan, regions, values, metals, labels, pixel_um, merged["segment"], result)
+        result.audit["cytometry"] = {"cells": method, "channels": dict(zip(metals, labels, strict=True))}
+        found = []
+        for name, marks in sets.items():
+            cells, more = find_cells(name, values, marks, labels, pixel_um, merged["types"],
+                                     reach_um=merged["space"]["reach_um"])  # fmt: skip
+            result.problems += [_at(p, scan) for p in more]
+            if cells is None:
+                continue
+            add_statistics(cells, merged["space"], np.random.default_rng(DEFAULT_SEED), result)
+            result.audit["cytometry"][cells.prefixed("thresholds")] = dict(cells.splits)
+            found.append(cells)
+        if found and found[0].not_told:
+            result.problems.append(_not_told(found[0]))
+        result.problems[:] = [_at(p, scan) for p in result.problems]
+        result.pictures["cells"] = tuple(found)
+        result.pictures["channels"] = (values, tuple(labels), pixel_um)
+        return result
+
+    def _sets(
+        self,
+        scan: Acquisition,
+        regions: Sequence[Region],
+        values: NDArray[np.float32],
+        metals: Sequence[str],
+        labels: Sequence[str],
+        pixel_um: tuple[float, float],
+        options: Mapping[str, Any],
+        result: Result,
+    ) -> tuple[dict[str, NDArray[np.int32]], str]:
+        """Label images by name, and how they were had."""
+        from timelens.engines.cells.segment import expand, nuclei
+        from timelens.lenses.cytometry.markers import nuclear_channels
+
+        place = scan.image.geometry
+        assert place is not None
+        given = {
+            r.id: np.asarray(r.labels.numpy()[0], np.int32)
+            for r in regions
+            if r.labels is not None and r.labels.geometry is not None and r.labels.geometry.same_grid(place)
+        }
+        wanted = options["cells"]
+        if wanted == "given" and not given:
+            raise DataError("No mask of cells lies on this region", file=scan.where, field="segment: cells",
+                            found="none", expected="a mask of the same size", mend="segment: {cells: own}")  # fmt: skip
+        if given and wanted != "own":
+            return (given if len(given) > 1 else {"": next(iter(given.values()))}), f"given: {', '.join(given)}"
+        stated = options["nuclear"] or scan.extra.get("nuclear_channels", ())
+        chosen = nuclear_channels(metals, labels, [*stated, *(m for m, n in zip(metals, labels, strict=True)
+                                                              if n in stated)])  # fmt: skip
+        if not chosen:
+            raise MissingFieldError(
+                "No channel is known to show nuclei", file=scan.where, field="segment: nuclear",
+                found=", ".join(labels), expected="iridium, DNA, DAPI, histone H3",
+                mend="segment: {nuclear: [CHANNEL]}, or put a mask of the cells beside it",
+            )  # fmt: skip
+        diameter, reach = (float(options[k]) / pixel_um[0] for k in ("diameter_um", "reach_um"))
+        signal = values[chosen].sum(axis=0)
+        found = expand(nuclei(signal, diameter), reach)
+        found[~np.isfinite(signal)] = 0
+        names = ", ".join(labels[k] for k in chosen)
+        return {"": found}, f"own: nuclei of {names}, diameter {options['diameter_um']:g} um, grown by " \
+                            f"{options['reach_um']:g} um"  # fmt: skip
+
+
+def _pixel_um(scan: Acquisition) -> tuple[float, float]:
+    place = scan.image.geometry
+    assert place is not None
+    return place.spacing[1] * 1e3, place.spacing[2] * 1e3
+
+
+def _not_told(cells: Cells) -> Problem:
+    several = len(cells.not_told)
+    return Problem(
+        "The panel does not tell all types of cells: the others are unknown, with a reason in their rows",
+        field="types", found=f"{len(cells.names) - 1} types told, {several} not", expected="the markers of these types",
+        mend="types: {markers: {CHANNEL: MARKER}} where a channel is not recognised", severity="warning",
+    )  # fmt: skip
+
+
+def _at(problem: Problem, scan: Acquisition) -> Problem:
+    field = f"{scan.description or scan.id}: {problem.field}" if problem.field else scan.description or scan.id
+    return problem if problem.file else replace(problem, file=scan.where, field=field)

@@ -1,0 +1,81 @@
+"""Steps of the lens with their parameters, and the user's options laid over them."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from timelens.errors import UsageError
+
+__all__ = ["DEFAULTS", "WHYS", "merged_steps"]
+
+#: Step to parameters.
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "clean": {"hot_pixel": 50.0, "spillover": {}},
+    "segment": {"cells": "auto", "nuclear": [], "diameter_um": 8.0, "reach_um": 3.0},
+    "types": {"cofactor": 1.0, "floor": 0.5, "markers": {}, "least": 0.5},
+    "space": {"reach_um": 4.0, "nearest": 10, "neighbourhoods": 6, "margin_um": 50.0, "shuffles": 1000},
+}
+#: Why each step is there.
+WHYS: Mapping[str, str] = {
+    "clean": "single bright pixels are artefacts of the detector; spillover is taken back where a matrix is stated",
+    "segment": "given masks as they are, each set by itself; else nuclei and their surroundings",
+    "types": "the types of the knowledge base that this panel can tell; the others are named",
+    "space": "neighbours are cells that touch once grown; chance is a shuffle of types over cells",
+}
+_CELLS = ("auto", "given", "own")
+#: Numbers and what they may be: least value, whether it is itself allowed.
+_LEAST = {
+    "diameter_um": (0.0, False), "reach_um": (0.0, True), "cofactor": (0.0, False), "least": (0.0, True),
+    "floor": (0.0, True),
+    "nearest": (1, True), "neighbourhoods": (0, True), "margin_um": (0.0, False), "shuffles": (100, True),
+}  # fmt: skip
+
+
+def merged_steps(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The defaults with the user's options over them.
+
+    Raises
+    ------
+    UsageError
+        If a step, parameter or value is unknown.
+    """
+    merged = {name: dict(copy.deepcopy(dict(values))) for name, values in DEFAULTS.items()}
+    for step, values in options.items():
+        if step not in merged:
+            raise UsageError("The cytometry lens has no such step", field=step, expected=", ".join(DEFAULTS))
+        if not isinstance(values, Mapping) or (unknown := set(values) - set(merged[step])):
+            raise UsageError(
+                "The step has no such parameter", field=step,
+                found=", ".join(sorted(map(str, unknown))) if isinstance(values, Mapping) else values,
+                expected=", ".join(merged[step]),
+            )  # fmt: skip
+        merged[step].update(values)
+    for step, values in merged.items():
+        for name, value in values.items():
+            if name in _LEAST:
+                _number(f"{step}: {name}", value, *_LEAST[name], whole=isinstance(DEFAULTS[step][name], int))
+    if (threshold := merged["clean"]["hot_pixel"]) is not None:
+        _number("clean: hot_pixel", threshold, 0.0, False)
+    if merged["segment"]["cells"] not in _CELLS:
+        raise UsageError("There is no such source of cells", field="segment: cells",
+                         found=merged["segment"]["cells"], expected=", ".join(_CELLS))  # fmt: skip
+    if merged["types"]["least"] > 1:
+        raise UsageError("A probability is at most 1", field="types: least", found=merged["types"]["least"])
+    for name, kind in (("nuclear", list), ("markers", Mapping)):
+        step = "segment" if name == "nuclear" else "types"
+        if not isinstance(merged[step][name], kind):
+            raise UsageError("The parameter is a list of channels" if kind is list else "The parameter maps channels "
+                             "to markers", field=f"{step}: {name}", found=merged[step][name])  # fmt: skip
+    return merged
+
+
+def _number(field: str, value: Any, least: float, inclusive: bool, whole: bool = False) -> None:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not good or value < least or (value == least and not inclusive) or (whole and value != int(value)):
+        raise UsageError(
+            "The parameter is no such number", field=field, found=value,
+            expected=f"{'a whole number' if whole else 'a number'} {'of at least' if inclusive else 'above'} {least:g}",
+        )  # fmt: skip

@@ -1,0 +1,286 @@
+"""From the cells of a virtual section to the counts of a mass cytometer: expression, pixels, spillover, ions.
+
+Each cell bears the markers of its type as the lens's own table states them, so that a simulation judges segmentation,
+noise, spillover and statistics, but not whether the table is true of real tissue. A marker that the table leaves open
+for a type is borne by a part of its cells. Expression varies from cell to cell by a gamma law; ions are Poisson.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from timelens.engines.unmixing.spillover import possible
+from timelens.errors import UsageError
+from timelens.formats.cytometry import raster
+from timelens.knowledge import components
+from timelens.lenses.cytometry.markers import MARKERS
+from timelens.lenses.cytometry.types import SIGNATURES
+from timelens.study.acquisition import Acquisition
+from timelens.study.axes import Axis
+from timelens.study.contract import Protocol, Simulated, Truth
+from timelens.study.image import Image
+from timelens.study.region import Region
+from timelens.study.table import Table
+
+__all__ = ["METALS", "CytometryProtocol", "cytometry_protocol", "express", "paint", "simulate", "spill"]
+
+FloatArray = NDArray[np.float64]
+
+_MASSES = (
+    "Pr141", "Nd142", "Nd143", "Nd144", "Nd145", "Nd146", "Sm147", "Nd148", "Sm149", "Nd150", "Eu151", "Sm152",
+    "Eu153", "Sm154", "Gd155", "Gd156", "Gd158", "Tb159", "Gd160", "Dy161", "Dy162", "Dy163", "Dy164", "Ho165",
+    "Er166", "Er167", "Er168", "Tm169", "Er170", "Yb171",
+)  # fmt: skip
+#: Metal to marker: the 30 markers of the table, and two of DNA.
+METALS: Mapping[str, str] = {**dict(zip(_MASSES, MARKERS, strict=True)), "Ir191": "DNA1", "Ir193": "DNA2"}
+_NUCLEUS = 0.6
+_SLIDE = "simulated slide"
+
+
+@dataclass(frozen=True)
+class CytometryProtocol:
+    """How a section is stained and read.
+
+    Attributes
+    ----------
+    counts
+        Mean ions per pixel of a marker on a cell that bears it.
+    background
+        The same on every other pixel.
+    variation
+        Coefficient of variation of expression from cell to cell.
+    open_part
+        Part of the cells that bear a marker which the table leaves open for their type.
+    nuclear
+        Mean ions per pixel of DNA in a nucleus.
+    spillover
+        Part counted one mass off; oxides have the same, other isotopes of an element a third of it.
+    pixel_um
+        Raster.
+    stray
+        Part of the cells that bear markers at random: debris, doublets.
+    """
+
+    counts: float = 8.0
+    background: float = 0.15
+    variation: float = 0.4
+    open_part: float = 0.2
+    nuclear: float = 25.0
+    spillover: float = 0.01
+    pixel_um: float = 1.0
+    stray: float = 0.0
+
+
+def cytometry_protocol(protocol: Protocol | None) -> CytometryProtocol:
+    """The parameters of a protocol, checked.
+
+    Raises
+    ------
+    UsageError
+        If one is unknown or no such number.
+    """
+    stated = dict(protocol.parameters) if protocol is not None else {}
+    known = [f.name for f in fields(CytometryProtocol)]
+    if unknown := set(stated) - set(known):
+        raise UsageError("The protocol has no such parameter", field=", ".join(sorted(unknown)),
+                         expected=", ".join(known))  # fmt: skip
+    for name, value in stated.items():
+        top = {"spillover": 0.2, "open_part": 1.0, "stray": 0.5}.get(name, np.inf)
+        least = 0.0 if name in ("spillover", "open_part", "stray", "background") else 1e-6
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= top:
+            raise UsageError("The parameter is no such number", field=name, found=value,
+                             expected=f"{least:g} to {top:g}")  # fmt: skip
+    return CytometryProtocol(**{k: float(v) for k, v in stated.items()})
+
+
+def express(names: Sequence[str], protocol: CytometryProtocol, rng: np.random.Generator) -> FloatArray:
+    """Mean ions per pixel of each marker on each cell, shape (cells, 30).
+
+    Parameters
+    ----------
+    names
+        Component of each cell, a type of the lens's table.
+    protocol
+        Levels.
+    rng
+        Same state, same cells.
+    """
+    markers = list(MARKERS)
+    kinds = list(dict.fromkeys(names))
+    if unknown := [k for k in kinds if k not in SIGNATURES]:
+        raise UsageError("The table of types has no such type", field="component", found=", ".join(unknown),
+                         expected=", ".join(SIGNATURES))  # fmt: skip
+    chance = np.full((len(kinds), len(markers)), protocol.open_part)
+    for k, kind in enumerate(kinds):
+        one = SIGNATURES[kind]
+        for m, marker in enumerate(markers):
+            if marker in one.positive:
+                chance[k, m] = 1.0
+            elif marker in one.negative or marker == "CAR":
+                chance[k, m] = 0.0
+    row = np.array([kinds.index(n) for n in names], np.int64)
+    borne = rng.random((len(row), len(markers))) < chance[row]
+    stray = rng.random(len(row)) < protocol.stray
+    borne[stray] = rng.random((int(stray.sum()), len(markers))) < 0.5
+    shape = 1 / protocol.variation**2
+    level = rng.gamma(shape, 1 / shape, borne.shape) * protocol.counts
+    return np.where(borne, level, 0.0) + protocol.background
+
+
+def paint(
+    y: NDArray[Any],
+    x: NDArray[Any],
+    radius: NDArray[Any],
+    away: NDArray[Any],
+    shape: tuple[int, int],
+    pixel_um: float,
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Label image of cells that share out the ground, and where their nuclei are.
+
+    Cells are spheres, cut by the section; a pixel belongs to the cell whose centre is nearest in parts of that cell's
+    radius, if it lies within the radius. A cell that is cut beside its nucleus shows none.
+
+    Parameters
+    ----------
+    y, x, radius
+        Of the cells in micrometres.
+    away
+        Of their centres from the section, in micrometres; 0 inside of it.
+    shape
+        Pixels along (y, x).
+    pixel_um
+        Size of a pixel.
+
+    Returns
+    -------
+    labels
+        Number of the cell, its place plus one; 0 is ground.
+    nucleus
+        Pixels within six tenths of the radius of their cell, in space.
+    """
+    grid = np.stack(np.meshgrid(*[(np.arange(n) + 0.5) * pixel_um for n in shape], indexing="ij"), -1).reshape(-1, 2)
+    part = np.full(len(grid), np.inf)
+    label = np.zeros(len(grid), np.int32)
+    tree = cKDTree(grid)
+    points = np.column_stack([y, x])
+    reach = np.sqrt(np.maximum(radius**2 - away**2, 0.0))
+    for k, inside in enumerate(tree.query_ball_point(points, reach) if len(points) else []):
+        own = np.asarray(inside, np.int64)
+        if not own.size:
+            continue
+        far = np.sqrt(((grid[own] - points[k]) ** 2).sum(axis=1) + away[k] ** 2) / radius[k]
+        nearer = far < part[own]
+        part[own[nearer]] = far[nearer]
+        label[own[nearer]] = k + 1
+    return label.reshape(shape), ((part < _NUCLEUS) & (label > 0)).reshape(shape)
+
+
+def spill(metals: Sequence[str], part: float) -> FloatArray:
+    """A spillover matrix: a part one mass off and as oxide, a third of it into other isotopes of the element."""
+    mass = np.array([int(m.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")) for m in metals])
+    off = mass[None, :] - mass[:, None]
+    near = (np.abs(off) == 1) | (off == 16)
+    matrix = np.where(possible(metals), np.where(near, part, part / 3), 0.0)
+    np.fill_diagonal(matrix, 1.0)
+    return matrix
+
+
+def simulate(
+    cells: Table,
+    protocol: Protocol | None,
+    rng: np.random.Generator,
+    *,
+    name: str = "section",
+    thickness_um: float = 4.0,
+) -> Simulated:
+    """Stain and read a virtual section.
+
+    Parameters
+    ----------
+    cells
+        As :func:`timelens.tumor.section.sample_cells` gives them for a section across z: ``component``, ``u_mm``,
+        ``v_mm``, ``z_mm``, ``diameter_mm``.
+    protocol
+        Parameters of :class:`CytometryProtocol`.
+    rng
+        Same state, same counts.
+    name
+        Id of the acquisition.
+    thickness_um
+        Of the section.
+
+    Returns
+    -------
+    Simulated
+        The region with and without noise, its true labels, and the true density and part of every component that is
+        there: ``ideal`` counts all cells, ``seen`` those that have a pixel.
+
+    Raises
+    ------
+    UsageError
+        If there are no cells, or the protocol is none.
+    """
+    plan = cytometry_protocol(protocol)
+    frame = cells.data
+    if not len(frame):
+        raise UsageError("The section holds no cells", field="cells", found="0 rows", expected="1 or more")
+    names = [str(v) for v in frame["component"]]
+    y, x = (1e3 * (frame[c].to_numpy(float) - frame[c].min()) for c in ("v_mm", "u_mm"))
+    shape = (int(np.ceil(y.max() / plan.pixel_um)) + 1, int(np.ceil(x.max() / plan.pixel_um)) + 1)
+    radius = 500 * frame["diameter_mm"].to_numpy(float)
+    labels, nucleus = paint(y, x, radius, _away(frame, thickness_um), shape, plan.pixel_um)
+    level = np.vstack([np.full(len(MARKERS), plan.background), express(names, plan, rng)])
+    mean = np.concatenate([
+        np.moveaxis(level[labels], -1, 0),
+        np.where(nucleus, plan.nuclear, plan.background)[None] * np.array([1.0, 1.7])[:, None, None],
+    ])  # fmt: skip
+    metals = list(METALS)
+    clean = np.einsum("ij,iyx->jyx", spill(metals, plan.spillover), mean).astype(np.float32)
+    counts = rng.poisson(clean).astype(np.float32)
+    place = raster.place_on_slide(shape, pixel_um=(plan.pixel_um, plan.pixel_um), corner_um=(0.0, 0.0), slide=_SLIDE)
+
+    def region(values: NDArray[np.float32]) -> Acquisition:
+        channels = raster.Channels(tuple(metals), tuple(METALS.values()))
+        return raster.acquisition(
+            lambda: values[:, None], id=name, shape=shape, channels=channels, geometry=place, sources=(),
+            description=name,
+        )  # fmt: skip
+
+    axes = tuple(Axis(n, "space", "mm") for n in "zyx")
+    marks = Image(labels[None], unit="1", axes=axes, geometry=place, name="cells")
+    seen = np.isin(np.arange(1, len(names) + 1), labels)
+    numbers = {int(k): f"cell {k}" for k in np.flatnonzero(seen) + 1}
+    truth = Region("cells", "labels", numbers, labels=marks, method="simulated", extra={"cells": True})
+    area = shape[0] * shape[1] * plan.pixel_um**2 * 1e-6
+    return Simulated((region(counts),), (truth,), _truth(names, seen, area, name), (region(clean),))
+
+
+def _away(frame: Any, thickness_um: float) -> FloatArray:
+    """How far the centres of cells lie above or below the section, in micrometres."""
+    z = 1e3 * frame["z_mm"].to_numpy(float)
+    return np.maximum(np.abs(z - (z.min() + z.max()) / 2) - thickness_um / 2, 0.0)
+
+
+def _truth(names: Sequence[str], seen: NDArray[np.bool_], area_mm2: float, acquisition: str) -> tuple[Truth, ...]:
+    kinds = np.array(names)
+    wanted = [*dict.fromkeys(names), *sorted({s.family for k, s in SIGNATURES.items() if s.family and k in names})]
+    rows = []
+    for component in ("cell", *dict.fromkeys(wanted)):
+        own = np.ones(len(kinds), bool) if component == "cell" else np.isin(kinds, sorted(components.family(component)))
+        rows.append(
+            Truth("cell_density_area", "{cells}/mm2", component, own.sum() / area_mm2, (own & seen).sum() / area_mm2,
+                  acquisition=acquisition)
+        )  # fmt: skip
+        if component != "cell":
+            rows.append(
+                Truth(
+                    "cell_fraction", "1", component, float(own.mean()), float(own[seen].mean()), acquisition=acquisition
+                )
+            )
+    return tuple(rows)

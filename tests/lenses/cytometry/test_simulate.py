@@ -1,0 +1,93 @@
+"""From cells to counts: bad protocols, expectations, spillover, and that the truth is what was painted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.lenses.cytometry.sections import cells, section
+
+from timelens.errors import UsageError
+from timelens.lenses.cytometry.markers import MARKERS
+from timelens.lenses.cytometry.simulate import METALS, cytometry_protocol, express, paint, simulate, spill
+from timelens.lenses.cytometry.types import SIGNATURES
+from timelens.study.contract import Protocol
+from timelens.study.table import Table
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"colour": 1}, "no such parameter"),
+        ({"counts": 0}, "no such number"),
+        ({"counts": "many"}, "no such number"),
+        ({"spillover": 0.5}, "no such number"),
+        ({"pixel_um": float("nan")}, "no such number"),
+        ({"variation": True}, "no such number"),
+    ],
+)
+def test_bad_protocols_are_refused(parameters, said):
+    with pytest.raises(UsageError, match=said):
+        cytometry_protocol(Protocol("cytometry", parameters))
+
+
+def test_no_cells_and_unknown_cells_are_refused(rng):
+    with pytest.raises(UsageError, match="holds no cells"):
+        simulate(Table(cells().data.iloc[:0], cells().column_units), None, rng)
+    with pytest.raises(UsageError, match="no such type"):
+        express(["astrocyte"], cytometry_protocol(None), rng)
+
+
+def test_cells_bear_what_the_table_states(rng):
+    plan = cytometry_protocol(Protocol("cytometry", {"counts": 10.0, "background": 0.0}))
+    level = express(["treg"] * 4000, plan, rng)
+    markers = list(MARKERS)
+    borne = [markers.index(m) for m in SIGNATURES["treg"].positive]
+    lacked = [markers.index(m) for m in SIGNATURES["treg"].negative]
+    left_open = markers.index("Ki-67")
+    assert level[:, borne].mean(axis=0) == pytest.approx(10.0, rel=0.05)
+    assert level[:, borne].std(axis=0) == pytest.approx(4.0, rel=0.1)
+    assert not level[:, lacked].any()
+    assert (level[:, left_open] > 0).mean() == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_sphere_is_painted_with_its_area():
+    one = np.array([30.0])
+    label, nucleus = paint(one, one, np.array([10.0]), np.zeros(1), (60, 60), 1.0)
+    assert label.sum() == pytest.approx(np.pi * 100, rel=0.02)
+    assert nucleus.sum() == pytest.approx(np.pi * 36, rel=0.05)
+    label, nucleus = paint(one, one, np.array([10.0]), np.array([8.0]), (60, 60), 1.0)
+    assert label.sum() == pytest.approx(np.pi * 36, rel=0.05) and not nucleus.any()
+
+
+def test_two_cells_share_the_ground():
+    label, _ = paint(np.array([10.0, 10.0]), np.array([8.0, 16.0]), np.full(2, 6.0), np.zeros(2), (20, 24), 1.0)
+    assert (label[:, :12] != 2).all() and (label[:, 12:] != 1).all()
+
+
+def test_spillover_goes_where_it_can():
+    matrix = spill(["Nd142", "Nd143", "Nd146", "Gd158"], 0.03)
+    assert np.diag(matrix) == pytest.approx(1.0)
+    assert matrix[0, 1] == 0.03 and matrix[0, 2] == pytest.approx(0.01) and matrix[0, 3] == 0.03
+    assert matrix[3, 0] == 0.0
+
+
+def test_counts_are_poisson_about_the_clean_picture():
+    made = section(16)
+    noisy, clean = (a.image.numpy() for a in (made.acquisitions[0], made.noise_free[0]))
+    off = (noisy - clean) / np.sqrt(clean)
+    assert noisy.shape == (len(METALS), 1, *made.regions[0].labels.shape[1:])
+    assert off.mean() == pytest.approx(0, abs=4 / np.sqrt(off.size)) and off.std() == pytest.approx(1, rel=0.01)
+
+
+def test_the_truth_counts_the_cells():
+    made = section(16)
+    rows = {(t.quantity, t.region): t for t in made.truth}
+    kinds = cells(16).data["component"]
+    assert rows["cell_fraction", "b-cell"].ideal == pytest.approx((kinds == "b-cell").mean())
+    t_cells = kinds.isin(["cd8-t-cell", "cd4-t-cell", "treg"]).mean()
+    assert rows["cell_fraction", "t-cell"].ideal == pytest.approx(t_cells)
+    assert len(np.unique(made.regions[0].labels.numpy())) - 1 == len(made.regions[0].names)
+
+
+def test_one_seed_one_picture():
+    assert np.array_equal(section(10).acquisitions[0].image.numpy(), section(10).acquisitions[0].image.numpy())
