@@ -17,6 +17,8 @@ from timelens.engines.kinetics import (
     TwoTissue,
     convolve_exponential,
     explain,
+    feng,
+    frame_values,
 )
 from timelens.engines.kinetics.tables import read_row
 
@@ -145,6 +147,27 @@ def test_global_over_random_starts(
             best = min(best, 2 * found.cost)
         assert fit.weighted_rss[i] <= best * (1 + 1e-6)
         assert maps.weighted_rss[i] <= best * (1 + 1e-4)
+
+
+def test_a_narrow_valley_is_found() -> None:
+    """An input a second early is mended by a spike at the fastest rate, in a valley between the nodes of the grid."""
+    length = np.repeat([10.0, 20.0, 60.0, 120.0, 300.0, 600.0], [6, 3, 5, 4, 6, 4])
+    end = np.cumsum(length)
+    frames = Frames(end - length, end)
+    times = np.concatenate([np.arange(0, 300, 1.0), np.arange(300, end[-1] + 1, 30.0)])
+
+    def plasma(shift: float) -> np.ndarray:
+        return np.asarray(feng(times - 10 - shift, (14.2, 21.9, 20.8), (0.0689, 0.001985, 0.000174)))
+
+    tissue = convolve_exponential(times, plasma(0), 0.12 / MINUTE, frames)
+    curve = 0.95 * 0.1 / MINUTE * tissue + 0.05 * frame_values(times, plasma(0), frames)
+    weights = length / np.maximum(curve, 0.05 * curve.max())
+    left = [
+        float(TwoTissue(frames, InputFunction(times, plasma(shift), "plasma")).fit(curve, weights).weighted_rss)
+        for shift in (-1.25, -1.0, -0.75)
+    ]
+    # Between two good fits there is no bad one.
+    assert left[0] > left[1] > left[2]
 
 
 def test_maps_equal_regions(

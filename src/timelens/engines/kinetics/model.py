@@ -39,6 +39,10 @@ MAP_TOLERANCE = {1: 1e-3, 2: 1e-5}
 MAP_STEPS = 30
 #: The same for regions, whose fits are exact.
 TOLERANCE, STEPS = 1e-13, 60
+#: Starts of two exponentials besides the tops of the grid. Regions take many. Maps take one more, at the fastest rate,
+#: where no more than twice the residuals are left: 0.2 % of noisy voxels then have 1 % more left than need be, else
+#: 0.5 %.
+MAP_STARTS, STARTS, PROMISING = 1, 15, 2.0
 
 
 class SeparableModel(ABC):
@@ -132,7 +136,7 @@ class SeparableModel(ABC):
         used = int((weight[:, 0] > 0).sum())
         values, covariance = self._parameters(c, u, rss, inverse, used)
         names = list(values)
-        errors = {name: np.sqrt(covariance[i, i]) for i, name in enumerate(names)}
+        errors = {name: np.sqrt(np.maximum(covariance[i, i], 0.0)) for i, name in enumerate(names)}
         reason = self._judge(values, errors, reason)
         model = self._model(c, u)
         blank = (reason & int(FATAL)) != 0
@@ -245,7 +249,15 @@ class SeparableModel(ABC):
         """Coefficients, ln rates, residual sums, inverse normal matrices and flags of weighted curves (n, frames)."""
         tolerance = MAP_TOLERANCE[self.exponentials] if quick else TOLERANCE
         limit = MAP_STEPS if quick else STEPS
-        found = separable.solve(search, y, tolerance=tolerance, limit=limit, closing=quick and self.exponentials == 1)
+        found = separable.solve(
+            search,
+            y,
+            tolerance=tolerance,
+            limit=limit,
+            closing=quick and self.exponentials == 1,
+            starts=MAP_STARTS if quick else STARTS,
+            promising=PROMISING if quick else math.inf,
+        )
         return found.coefficients, found.u, found.rss, found.inverse, found.reason
 
     def _solve(

@@ -14,6 +14,7 @@ All arrays are already multiplied with the square root of the weights, and frame
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +95,14 @@ def _pair_inverses(free: Floats) -> Floats:
 
 
 def solve(
-    search: Search, curves: Floats, *, tolerance: float = 1e-13, limit: int = 60, closing: bool = False
+    search: Search,
+    curves: Floats,
+    *,
+    tolerance: float = 1e-13,
+    limit: int = 60,
+    closing: bool = False,
+    starts: int = 0,
+    promising: float = math.inf,
 ) -> Solution:
     """Fit every curve.
 
@@ -108,6 +116,11 @@ def solve(
         Most steps per start.
     closing
         Take that last small step too, with the coefficients following linearly: no curve is evaluated again.
+    starts
+        Of a pair of rates, start not only from the two highest tops of the grid but from so many other fast rates, the
+        fastest first, each with its best partner: a narrow valley between the nodes can hide behind a lower top.
+    promising
+        Such a start is taken if less than this many times the least residuals so far are left there.
     """
     count = curves.shape[0]
     linear = search.fixed.shape[0] + search.exponentials
@@ -119,6 +132,6 @@ def solve(
         curves, search.table.values, search.table.slopes, search.table.first, search.table.step, search.fixed,
         search.exponentials, search.positive, search.projected[0], search.projected[-1], search.inverse[0],
         search.inverse[-1], search.rises[0], search.rises[-1], len(search.projected), tolerance,
-        limit, closing, coefficients, u, rss, inverse, reason,
+        limit, closing, starts, promising, coefficients, u, rss, inverse, reason,
     )  # fmt: skip
     return Solution(coefficients, u, rss, inverse, reason)

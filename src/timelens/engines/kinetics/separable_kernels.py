@@ -290,6 +290,8 @@ def solve_all(
     tolerance: float,
     limit: int,
     closing: bool,
+    starts: int,
+    promising: float,
     out_c: Floats,
     out_u: Floats,
     out_rss: Floats,
@@ -308,6 +310,7 @@ def solve_all(
     u, c, u2, c2 = np.zeros(2), np.zeros(8), np.zeros(2), np.zeros(8)
     s, tops, j = np.zeros(projected.shape[0]), np.zeros(projected.shape[0]), 0
     gram, right = np.zeros((8, 8)), np.zeros(8)
+    free = 0.0
     quick, norm = closing and n_exp == 1 and known == 1, 0.0
     if quick:
         for n in range(frames):
@@ -325,13 +328,22 @@ def solve_all(
             g = inverse if option == 0 else inverse_less
             if n_exp == 2:
                 best_pairs(s, g, positive, tops)
-            for rank in range(n_exp):
+                free = power
+                if known - option == 1:
+                    along, length = 0.0, 0.0
+                    for n in range(frames):
+                        along += fixed[0, n] * y[n]
+                        length += fixed[0, n] * fixed[0, n]
+                    free -= along * along / length
+            for rank in range(n_exp if n_exp == 1 else n_exp + starts):
                 if n_exp == 1:
                     i = best_single(s, g, positive)[1]
                 else:
-                    i = peak(tops, rank)
-                    if i < 0 and rank == 1:
-                        break
+                    i = peak(tops, rank) if rank < n_exp else s.size - 1 - (rank - n_exp) * (s.size - 1) // starts
+                    if rank > 0 and (i < 0 or tops[i] <= 0.0):
+                        continue
+                    if rank >= n_exp and free - tops[i] > promising * best_rss:
+                        continue
                     if i < 0:
                         # No pair has two positive coefficients: split the best single rate.
                         i = min(int(np.argmax(s)) + 1, s.size - 1)
