@@ -56,6 +56,22 @@ def test_dense_record_first_then_manual_samples() -> None:
     assert "plasma: whole blood times ratio to 240 s, manual plasma after" in given.how
 
 
+def test_one_table_with_fewer_samples_of_plasma_than_of_blood() -> None:
+    """Plasma is blood times the ratio of the samples that have both, and passes through each of them."""
+    curve = plasma()
+    some = np.isin(curve.times, [20.0, 60.0, 300.0, 1200.0, 3300.0])
+    ratio = np.linspace(1.1, 1.4, int(some.sum()))
+    record = BloodSamples(
+        "one", (curve.times, curve.values), (curve.times[some], ratio * curve.values[some]), said=CORRECTED
+    )
+    given, problems = arterial_input([record], options=BloodOptions(parent_fraction="none"))
+    assert problems == []
+    assert given.plasma is not None
+    np.testing.assert_allclose(given.plasma.at(curve.times[some]), ratio * curve.values[some], rtol=1e-12)
+    between = np.interp(700.0, curve.times[some], ratio) * np.interp(700.0, curve.times, curve.values)
+    assert given.plasma.at(700.0) == pytest.approx(between, rel=1e-3)
+
+
 def test_fitted_parent_fraction_is_named() -> None:
     given, _ = arterial_input(_records())
     assert any(step.startswith("parent fraction ") and "9 samples" in step for step in given.how)
@@ -87,8 +103,12 @@ def test_clock_of_the_blood() -> None:
     """Samples of a clock 40 s behind, and of one that starts 100 s before the injection."""
     how = BloodOptions(plasma_ratio=1.0, parent_fraction="none", clock_offset_s=40.0)
     late = BloodSamples("a", (plasma().times - 40.0, plasma().values), said=CORRECTED)
-    given, _ = arterial_input([late], options=how)
+    given, problems = arterial_input([late], options=how)
     np.testing.assert_allclose(given.blood.at([60.0, 500.0]), plasma().at([60.0, 500.0]))  # type: ignore[union-attr]
+    assert "decay correction was not moved" in problems[0].message
+    moved, none = arterial_input([late], options=how, half_life_s=HALF_LIFE)
+    assert none == []
+    np.testing.assert_allclose(moved.blood.values, given.blood.values * 2 ** (40 / HALF_LIFE))  # type: ignore[union-attr]
     early = BloodSamples("a", (plasma().times + 100.0, plasma().values * np.exp2(100.0 / HALF_LIFE)), said=CORRECTED)
     given, _ = arterial_input([early], options=replace(how, clock_offset_s=0), zero_s=100.0, half_life_s=HALF_LIFE)
     np.testing.assert_allclose(given.blood.at([60.0]), plasma().at([60.0]))  # type: ignore[union-attr]

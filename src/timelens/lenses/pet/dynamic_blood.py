@@ -64,6 +64,18 @@ def arterial_input(
     steps: list[str] = []
     problems: list[Problem] = []
     ready = [_on_clock(_corrected(r, how, half_life_s, steps, problems), how, half_life_s, zero_s) for r in records]
+    if how.clock_offset_s and half_life_s is None:
+        problems.append(
+            Problem(
+                "The clock of the blood was shifted, and its decay correction was not moved with it",
+                ", ".join(r.file for r in records),
+                "half_life_s",
+                "nothing",
+                "seconds",
+                "state the half-life",
+                "warning",
+            )
+        )
     ready = [_undispersed(r, how, steps) for r in ready]
     blood = _merged([r.whole_blood for r in ready], [r.file for r in ready], "whole blood", steps, problems)
     manual = _merged([r.plasma for r in ready], [r.file for r in ready], "plasma", steps, problems)
@@ -238,7 +250,10 @@ def _plasma(
     from_blood = _input(blood, "whole_blood").times_curve(*ratio, kind="plasma")
     if manual is None or how.plasma_ratio is not None:
         return from_blood
-    dense_end = max(r.whole_blood[0][-1] for r in records if r.whole_blood is not None and r.plasma is None)
+    alone = [r.whole_blood[0][-1] for r in records if r.whole_blood is not None and r.plasma is None]
+    if not alone:  # one table whose plasma is sampled less often than its blood: the ratio passes through each sample
+        alone = [blood[0][-1]]
+    dense_end = float(max(alone))
     early, late = from_blood.times <= dense_end, manual[0] > dense_end
     times = np.concatenate([from_blood.times[early], manual[0][late]])
     steps.append(f"plasma: whole blood times ratio to {dense_end:.0f} s, manual plasma after")
