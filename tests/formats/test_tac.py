@@ -90,6 +90,16 @@ def test_minutes_stated_by_the_caller(tmp_path: Path) -> None:
     np.testing.assert_allclose(tac.read(path, time_unit="min").end, END)
 
 
+def test_each_column_of_times_has_its_own_unit(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    rows = _rows(START / 60, END - START, CURVES[:, :1])
+    path.write_text(_lines("StartTime[min]\tDuration[s]\ta", rows))
+    np.testing.assert_allclose(tac.read(path).end, END)
+    path.write_text(_lines("frame_start\tframe_duration\ta", rows))
+    (tmp_path / "a.json").write_text(json.dumps({"frame_start": {"Units": "min"}, "frame_duration": {"Units": "s"}}))
+    np.testing.assert_allclose(tac.read(path).end, END)
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [

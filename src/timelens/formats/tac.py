@@ -105,10 +105,16 @@ def read(path: str | Path, *, unit: str | None = None, time_unit: str | None = N
             "The table does not say when its frames end", file=place, field="columns",
             found=", ".join(table.names[:8]), expected="frame_end, or frame_duration",
         )  # fmt: skip
-    clock = table.units[start] or said.get("time") or time_unit or table.comments.get("timeunit") or "s"
-    seconds = units.conversion_factor(sidecar.unit_code(clock, file=place, field=table.names[start]), "s")
-    begins = columns[start] * seconds
-    ends = columns[end] * seconds if end is not None else begins + columns[length or 0] * seconds
+    general = table.units[start] or said.get("time") or time_unit or table.comments.get("timeunit") or "s"
+
+    def seconds(column: int) -> Floats:
+        """A column of times: by its own unit where its head or the JSON says one, else by that of the start."""
+        clock = _time_unit(place, table, column) or said.get(table.names[column].lower()) or general
+        code = sidecar.unit_code(clock, file=place, field=table.names[column])
+        return np.asarray(columns[column] * units.conversion_factor(code, "s"))
+
+    begins = seconds(start)
+    ends = seconds(end) if end is not None else begins + seconds(length or 0)
     where = [k for k, name in enumerate(plain) if _is_curve(name, columns[k]) and k not in (start, end, length)]
     if not where:
         raise FormatError("The table holds no curves", file=place, field="columns", found=", ".join(table.names))
@@ -187,17 +193,26 @@ def _unit_of(
 ) -> str | None:
     """The one unit of all curves: in their heads, in the head of the end of frames, in the JSON, in a comment."""
     texts = {u for k in where if (u := table.units[k] or said.get(table.names[k].lower()))}
-    if end is not None and table.units[end] is not None:
-        head = sidecar.unit_code(table.units[end], file=place, field=table.names[end])
-        try:
-            units.require_same_kind(head, "s", operation="be a time")
-        except UnitError:
-            texts.add(head)
+    if end is not None and table.units[end] is not None and _time_unit(place, table, end) is None:
+        texts.add(sidecar.unit_code(table.units[end], file=place, field=table.names[end]))
     texts |= {u for u in (said.get(""), table.comments.get("unit")) if u and not texts}
     codes = {sidecar.unit_code(text, file=place) for text in texts}
     if len(codes) > 1:
         raise UnitError("Curves have different units", file=place, field="Units", found=", ".join(sorted(codes)))
     return codes.pop() if codes else None
+
+
+def _time_unit(place: Path, table: HeadedTable, column: int) -> str | None:
+    """The unit in the head of a column if it is one of time; that of the end of PMOD's frames is the curves'."""
+    text = table.units[column]
+    if text is None:
+        return None
+    code = sidecar.unit_code(text, file=place, field=table.names[column])
+    try:
+        units.require_same_kind(code, "s", operation="be a time")
+    except UnitError:
+        return None
+    return code
 
 
 def _agreed(place: Path, found: str | None, stated: str | None) -> str:
