@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from timelens.engines.regions.noise import correlation_length, mean_standard_error, weighted_standard_error
+from timelens.engines.regions.noise import (
+    correlated_noise,
+    correlation_length,
+    mean_standard_error,
+    weighted_standard_error,
+)
 from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA
 from timelens.errors import DataError
 
@@ -64,3 +71,12 @@ def test_degenerate_regions():
     assert mean_standard_error(np.ones((1, 1, 1)), (1, 1, 1), 1.5, (9, 9, 9)) == 1.5
     sd, widths = correlation_length(np.ones((6, 6, 6)), np.ones((6, 6, 6)), (1, 1, 1))
     assert sd == 0 and widths.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("sigma", [(0.0, 0.0, 0.0), (0.0, 1.0, 2.0)])
+def test_noise_has_variance_one_and_the_correlation_of_its_gaussian(sigma):
+    noise = correlated_noise((40, 48, 56), sigma, np.random.default_rng(0))
+    assert noise.std() == pytest.approx(1.0, rel=0.02)
+    for axis, width in enumerate(sigma):
+        found = float(np.mean(noise * np.roll(noise, 1, axis)))
+        assert found == pytest.approx(math.exp(-1 / (4 * width**2)) if width else 0.0, abs=0.03)

@@ -12,16 +12,49 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import convolve1d
+from scipy.ndimage import convolve1d, gaussian_filter, gaussian_filter1d
 
 from timelens.engines.regions.grid import FloatArray, checked_spacing
 from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA
 from timelens.errors import DataError
 
-__all__ = ["LEAST_REFERENCE_VOXELS", "correlation_length", "mean_standard_error", "weighted_standard_error"]
+__all__ = [
+    "LEAST_REFERENCE_VOXELS",
+    "correlated_noise",
+    "correlation_length",
+    "mean_standard_error",
+    "weighted_standard_error",
+]
 
 LEAST_REFERENCE_VOXELS = 100
 """Fewer voxels do not tell noise from chance."""
+#: The Gaussian that smooths noise is followed this many standard deviations.
+_REACH = 5.0
+
+
+def correlated_noise(
+    shape: Sequence[int], sigma_voxels: Sequence[float] | npt.NDArray[np.float64], rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Normal noise of mean 0 and variance 1, smoothed by a Gaussian that wraps around.
+
+    Parameters
+    ----------
+    shape
+        Of the volume (z, y, x).
+    sigma_voxels
+        Standard deviation of the Gaussian along each axis, in voxels; 0 for white noise.
+    rng
+        Source of randomness.
+    """
+    field = rng.standard_normal(tuple(shape), dtype=np.float32)
+    kept = 1.0  # the part of the variance of white noise that the Gaussian leaves
+    for width, n in zip(sigma_voxels, shape, strict=True):
+        point = np.zeros(n)
+        point[n // 2] = 1.0
+        if width > 0:
+            kept *= float((gaussian_filter1d(point, width, mode="wrap", truncate=_REACH) ** 2).sum())
+    smooth = gaussian_filter(field, sigma_voxels, mode="wrap", truncate=_REACH)
+    return np.asarray(smooth / np.float32(np.sqrt(kept)), np.float32)
 
 
 def correlation_length(

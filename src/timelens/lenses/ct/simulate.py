@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from timelens.engines.regions.noise import correlated_noise
 from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA
 from timelens.errors import UsageError
 from timelens.knowledge import quantities
@@ -116,24 +117,9 @@ def simulate(
     grid = geometry or grid_around(scene, (plan.voxel_mm,) * 3)
     sigma = [plan.fwhm_mm / FWHM_PER_SIGMA / step for step in grid.spacing]
     clean = gaussian_filter(hounsfield(scene, grid), sigma, mode="nearest")
-    shown = clean + np.float32(plan.noise_hu) * _noise(grid.shape, sigma, rng) if plan.noise_hu else clean
+    shown = clean + np.float32(plan.noise_hu) * correlated_noise(grid.shape, sigma, rng) if plan.noise_hu else clean
     truth = _truth(scene, clean, grid)
     return Simulated((_acquisition(shown, scene, grid),), (), tuple(truth), (_acquisition(clean, scene, grid),))
-
-
-def _noise(shape: tuple[int, ...], sigma: Sequence[float], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Gaussian noise of unit variance, correlated with that width (voxels)."""
-    noise = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), sigma, mode="wrap")
-    # White noise keeps this part of its variance under the kernel.
-    kept = math.prod(_kept(width, length) for width, length in zip(sigma, shape, strict=True))
-    return np.asarray(noise / np.float32(math.sqrt(kept)), np.float32)
-
-
-def _kept(sigma: float, length: int) -> float:
-    """Sum of squares of a sampled Gaussian kernel that wraps around."""
-    impulse = np.zeros(length)
-    impulse[0] = 1.0
-    return float((gaussian_filter(impulse, sigma, mode="wrap") ** 2).sum())
 
 
 def _acquisition(hu: NDArray[np.float32], scene: Scene, grid: Geometry) -> Acquisition:

@@ -15,9 +15,10 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
+from scipy.ndimage import map_coordinates
 
 from timelens.engines.radioactivity.attenuation import WATER_PER_MM, line_survival, seen_along_lines
+from timelens.engines.regions.noise import correlated_noise
 from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA
 
 __all__ = [
@@ -228,12 +229,6 @@ def with_noise(
         Source of randomness.
     """
     sigma = np.broadcast_to(np.asarray(correlation_fwhm_mm, float), (3,)) / FWHM_PER_SIGMA / np.asarray(spacing, float)
-    field = rng.standard_normal(volume.shape, dtype=np.float32)
-    gain = 1.0
-    for width, n in zip(sigma, volume.shape, strict=True):
-        point = np.zeros(n)
-        point[n // 2] = 1.0
-        gain *= float((gaussian_filter1d(point, width, mode="wrap", truncate=5.0) ** 2).sum()) if width > 0 else 1.0
-    field = gaussian_filter(field, sigma, mode="wrap", truncate=5.0) / np.float32(np.sqrt(gain))
+    field = correlated_noise(volume.shape, sigma, rng)
     log_sd = np.sqrt(np.log1p(np.square(np.asarray(relative_sd, float)))).astype(np.float32)
     return np.asarray(volume * np.exp(log_sd * field - log_sd**2 / 2), np.float32)
