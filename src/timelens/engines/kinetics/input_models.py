@@ -166,7 +166,6 @@ def _inverse_gamma(t: Floats, low: float, shape: float, scale: float) -> Floats:
     return np.asarray(1.0 - (1.0 - low) * special.gammaincc(shape, scale / np.maximum(t, 1e-12)))
 
 
-_INF = np.inf
 # Function, start, lower and upper bounds; times in s.
 _FRACTIONS: dict[str, tuple[Callable[..., Floats], list[float], list[float], list[float]]] = {
     "hill": (_hill, [0.05, 900.0, 1.5], [0.0, 1.0, 0.2], [1.0, 1e6, 12.0]),

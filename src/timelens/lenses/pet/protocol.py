@@ -21,7 +21,7 @@ from timelens.lenses.pet.counts import cov_from_sensitivity, prompts_per_true
 from timelens.study.contract import Protocol
 from timelens.study.timing import FrameTiming
 
-__all__ = ["DEFAULT_PROTOCOL", "Calibration", "PetProtocol", "Scan", "pet_protocol"]
+__all__ = ["Calibration", "PetProtocol", "Scan", "pet_protocol"]
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,6 @@ class PetProtocol:
 _DEFAULT_COV = 0.10
 #: Stated noise and that of the counts may differ by this factor.
 _AGREE = 2.0
-#: A static scan of 5 min, one hour after injection, on a scanner of 6 mm.
-DEFAULT_PROTOCOL = Protocol("pet", {})
 
 
 def pet_protocol(protocol: Protocol) -> PetProtocol:

@@ -38,15 +38,14 @@ from timelens.study.image import Image
 from timelens.study.region import Region, Role
 from timelens.study.timing import FrameTiming
 from timelens.tumor.expected import PEAK_RADIUS_MM, overlap_share
-from timelens.tumor.paint import grid_over, hounsfield
+from timelens.tumor.paint import grid_around, hounsfield
 from timelens.tumor.scene import Scene
 
-__all__ = ["field_of_view", "lesion_regions", "noisy_frames", "simulate"]
+__all__ = ["SEEN_COLUMNS", "lesion_regions", "noisy_frames", "simulate"]
 
 Volume = NDArray[np.float32]
-#: Air around the body in the field of view, mm.
-_AROUND_MM = 24.0
-_QUANTITIES = {
+#: Quantity of a lesion's truth to the column of the table of lesions.
+SEEN_COLUMNS = {
     "suv_mean": "mean",
     "suv_max": "max",
     "suv_peak": "peak_global_resampled",
@@ -110,7 +109,7 @@ def simulate(
     plan = protocol if isinstance(protocol, PetProtocol) else pet_protocol(protocol)
     tracer, given = _tracer(administrations)
     energy = tracer.energy_kev
-    grid = geometry or field_of_view(scene, plan)
+    grid = geometry or grid_around(scene, plan.voxel_mm)
     view = ScannerView(scene, grid, fwhm_mm=plan.fwhm_mm, mean_energy_kev=energy if plan.positron_range else None)
     region = lesion_regions(scene, grid)
     scans, clean, truth = [], [], []
@@ -220,14 +219,6 @@ def noisy_frames(
         )
         result[k] = with_noise(picture, noise, geometry.spacing, plan.noise_fwhm_mm, rng)
     return result
-
-
-def field_of_view(scene: Scene, plan: PetProtocol, *, frame: str = "scanner") -> Geometry:
-    """A grid of the protocol's voxels around the whole host."""
-    low = np.min([np.array(s.centre) - s.semi_axes for s in scene.shapes], axis=0) - _AROUND_MM
-    high = np.max([np.array(s.centre) + s.semi_axes for s in scene.shapes], axis=0) + _AROUND_MM
-    x, y, z = (float(v) for v in low)
-    return grid_over((high - low)[::-1].tolist(), plan.voxel_mm, origin=(x, y, z), frame=frame)
 
 
 def lesion_regions(scene: Scene, geometry: Geometry) -> Region:
@@ -341,7 +332,7 @@ def _truth(
         mean = weights.of(name, frame)
         highest, peak = peaks[name]
         ideal = {"suv_mean": mean, "suv_max": highest, "suv_peak": peak, "mtv": volume, "tlg": mean * volume}
-        for quantity, column in _QUANTITIES.items():
+        for quantity, column in SEEN_COLUMNS.items():
             unit = quantities.get(quantity).unit
             rows.append(Truth(quantity, unit, name, float(ideal[quantity]), float(table[column][k]), centre))
     return rows

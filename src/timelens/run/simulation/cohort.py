@@ -27,7 +27,7 @@ from timelens.knowledge import quantities
 from timelens.lenses.ct.simulate import simulate as simulate_ct
 from timelens.lenses.pet.lesions import lesion_table
 from timelens.lenses.pet.physics import activity_at
-from timelens.lenses.pet.simulate import simulate
+from timelens.lenses.pet.simulate import SEEN_COLUMNS, simulate
 from timelens.run.simulation.fields import (
     POPULATION_COLUMNS,
     TUMOUR_COLUMNS,
@@ -60,14 +60,6 @@ TRUE_OUTLINE = "true outline"
 _FIRST = datetime(2024, 1, 15, 9, 30)
 #: Air around the body in the field of view, mm.
 _AROUND_MM = {"human": 24.0, "mouse": 4.0}
-#: Quantity of a row of truth: column of the table of lesions.
-_TABLE = {
-    "suv_mean": "mean",
-    "suv_max": "max",
-    "suv_peak": "peak_global_resampled",
-    "mtv": "volume_ml",
-    "tlg": "tlg",
-}
 
 
 @dataclass(frozen=True)
@@ -332,8 +324,8 @@ def _above(clean: Acquisition, part: Scanned, made: Simulated) -> list[Truth]:
         if not (here := int(found[highest])):
             continue
         for truth in made.truth:
-            if truth.region == name and truth.acquisition == clean.id and truth.quantity in _TABLE:
-                value = float(table[_TABLE[truth.quantity]][here - 1])
+            if truth.region == name and truth.acquisition == clean.id and truth.quantity in SEEN_COLUMNS:
+                value = float(table[SEEN_COLUMNS[truth.quantity]][here - 1])
                 rows.append(replace(truth, unit=quantities.get(truth.quantity).unit, seen=value))
     return rows
 

@@ -19,7 +19,6 @@ from timelens.run.simulation.spec import Arm, Dose, Spec, TumourPlan, slug
 from timelens.study.contract import Protocol
 from timelens.tumor.agents.parameters import agent_parameters
 from timelens.tumor.architecture import ARCHITECTURES
-from timelens.tumor.digital_patient import Shape
 from timelens.tumor.scenarios import SCENARIOS
 from timelens.tumor.treatments import (
     CellInfusion,
@@ -61,7 +60,6 @@ _KNOWN = {
     "tumour": {
         "name", "at", "inside", "architecture", "diameter_mm", "scenario", "grid_mm", "parameters", "densities",
     },
-    "cycles": {"kind", "start_day", "cycles", "every_days"},
 }  # fmt: skip
 
 
@@ -212,8 +210,8 @@ def _lesion(given: Any, where: str, n: int) -> Mapping[str, Any]:
     one = _mapping(given, where, _KNOWN["lesion"])
     if missing := {"centre", "diameter_mm", "suv"} - set(one):
         raise UsageError("A lesion is not complete", field=where, expected=sorted(missing))
-    diameter, suv = (float(one[name]) for name in ("diameter_mm", "suv"))
-    Shape("lesion", (0, 0, 0), (diameter,) * 3, suv)
+    diameter = _number(one["diameter_mm"], f"{where}.diameter_mm")
+    suv = _number(one["suv"], f"{where}.suv", above=False)
     return {
         "name": str(one.get("name", f"lesion {n + 1}")),
         "centre": _point(one["centre"], f"{where}.centre"),
