@@ -166,9 +166,15 @@ def test_minutes_in_the_frames(files: tuple[Path, Path]) -> None:
     _change(files[0], frame_start=lambda t: t["frame_start"] / 60, frame_end=lambda t: t["frame_end"] / 60)
     with pytest.raises(DataError, match="far longer than the scan"):
         fit_curves(files[0], [files[1]], KineticOptions())
-    assert fit_curves(files[0], [files[1]], KineticOptions(time_unit="min")).problems == []
+    assert fit_curves(files[0], [files[1]], KineticOptions(time_unit="min", half_life_s=6586.2)).problems == []
     warned = fit_curves(files[0], [], KineticOptions(models=("srtm",), reference="muscle"))
     assert "are their times minutes" in warned.problems[0].message
+
+
+def test_weights_of_counts_without_a_half_life_are_said(files: tuple[Path, Path]) -> None:
+    (said,) = fit_curves(files[0], [files[1]], KineticOptions(models=("1tcm",))).problems
+    assert (said.severity, said.field) == ("warning", "--half-life")
+    assert fit_curves(files[0], [files[1]], KineticOptions(models=("1tcm",), weights="duration")).problems == []
 
 
 def test_units_of_blood_and_tissue_by_orders(files: tuple[Path, Path]) -> None:

@@ -122,6 +122,8 @@ def fit_curves(tacs: Path, blood: Sequence[Path], options: KineticOptions) -> Ki
         t_star_s=None if options.t_star_min is None else 60 * options.t_star_min,
     )
     problems += fits.problems
+    if options.half_life_s is None and weights is not table.weights and options.weights in ("auto", "counts"):
+        problems.append(_no_decay(tacs))
     tables = {"tacs": curves_table(curves, frames), **fits.tables(curves.unit)}
     if given.plasma is not None:
         tables["input"] = input_table(given)
@@ -185,6 +187,13 @@ def _minutes(frames: Frames, file: Path) -> list[Problem]:
             f"{frames.end[-1]:g} s", mend="state --time-unit min", severity="warning",
         )
     ]  # fmt: skip
+
+
+def _no_decay(file: Path) -> Problem:
+    return Problem(
+        "The weights of the frames follow counts without decay, as no half-life is stated: late frames count too much",
+        str(file), "--half-life", "nothing", "s", "state it, or --weights duration", "warning",
+    )  # fmt: skip
 
 
 def _scale(unit: str, blood: bool, file: Path) -> tuple[float, str]:
