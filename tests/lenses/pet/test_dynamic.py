@@ -21,7 +21,7 @@ from timelens.study.geometry import Geometry
 from timelens.study.image import Image
 from timelens.study.timing import FrameTiming
 
-from .dynamic_data import FRAMES, HALF_LIFE, DynamicCase, dynamic_case, two_tissue
+from .dynamic_data import FRAMES, HALF_LIFE, DynamicCase, dynamic_case, plasma, two_tissue
 
 TRUTH = {"k1": 0.25, "k2": 0.35, "k3": 0.12, "v_b": 0.06, "k_i": 0.25 * 0.12 / 0.47}
 
@@ -163,6 +163,48 @@ def test_input_from_the_aorta(case: DynamicCase) -> None:
     assert result.audit["kinetics"]["input"] == "image-derived"
 
 
+def test_frames_that_begin_after_the_bolus_give_no_input(case: DynamicCase) -> None:
+    late = _quantify(case, blood=False, frames={"first": 8}, maps={"models": "none"})
+    assert any("bolus is missing" in m for m in _messages(late))
+    assert not any(m.quantity == "k_i" for m in late.measurements)
+
+
+def test_points_of_a_plot_lie_on_its_line_under_a_stated_blood_volume(case: DynamicCase) -> None:
+    fit = {"models": ["patlak", "logan"], "blood_volume": 0.06}
+    result = _quantify(case, input={"delay_s": 0}, fit=fit, maps={"models": "none"})
+    points = result.tables["graphs"].data.query("region == 'lesion-1' and used")
+    for model, off in (("patlak", 0.005), ("logan", 0.1)):
+        rows = points[points["model"] == model]
+        assert len(rows) >= 5
+        np.testing.assert_allclose(rows["fitted"], rows["y"], rtol=off)
+        slope = np.polyfit(rows["x"], rows["fitted"], 1)[0]
+        value = _values(result, "lesion-1", model)["k_i" if model == "patlak" else "v_t"]
+        assert slope * (60 if model == "patlak" else 1) == pytest.approx(value, rel=1e-6)
+    assert _values(result, "lesion-1", "patlak")["k_i"] == pytest.approx(TRUTH["k_i"], rel=0.01)
+
+
+def test_a_gap_in_one_region_does_not_move_the_delay() -> None:
+    from timelens.lenses.pet.dynamic_curves import Curves
+    from timelens.lenses.pet.dynamic_input import delayed
+
+    made = dynamic_case(delay=6.0)
+    known = [made.curves["lesion-1"], made.curves["muscle"]]
+    entering = AgentInput(plasma(), plasma(), source="arterial", unit="Bq/mL")
+
+    def found(*extra: np.ndarray) -> tuple[float, str]:
+        mean = np.stack([*known, *extra], axis=1)
+        names, voxels = tuple("abc"[: mean.shape[1]]), np.full(mean.shape[1], 64)
+        curves = Curves(names, mean, np.zeros_like(mean), voxels, mean[:, 0], mean[:, 0], "Bq/mL")
+        given, delay, _, _ = delayed(entering, FRAMES, curves, "fit")
+        return delay, given.how[-1]
+
+    broken = made.curves["liver"].copy()
+    broken[5] = np.nan
+    assert found(broken) == found()
+    known = [np.full(len(FRAMES), np.nan)]
+    assert found() == (0.0, "delay not fitted (no region without gaps)")
+
+
 def test_image_input_is_not_taken_where_metabolites_would_count(case: DynamicCase) -> None:
     tspo = replace(case, pet=replace(case.pet, agent="[18F]DPA-714"))
     result = _quantify(tspo, blood=False)
@@ -199,6 +241,8 @@ def test_reference_region() -> None:
         assert rows["r1"].value == pytest.approx(1.0, rel=0.1)
         assert result.maps["BPND"].unit == "1"
         assert not any(m.region == "cerebellum" and m.quantity == "bp_nd" for m in result.measurements)
+    beside_blood = _quantify(case, input={"source": "reference", "reference": "cerebellum"}, maps={"models": "none"})
+    assert {m.method.split(";")[0] for m in beside_blood.measurements if m.quantity == "bp_nd"} == {"srtm"}
     missing = _quantify(case, blood=False, input={"source": "reference", "reference": "pons"})
     assert any("reference region is not there" in m for m in _messages(missing))
 
@@ -319,8 +363,6 @@ def test_the_shell_lies_around_and_not_in_the_region() -> None:
     assert shell.any()
     assert not (shell & mask).any()
     assert not shell[8:12, 8:12, 8:12].any()
-    taken = np.ones_like(mask)
-    assert not shell_of(mask, (2.0, 2.0, 2.0), taken).any()
 
 
 def test_blurred_aorta_is_corrected() -> None:

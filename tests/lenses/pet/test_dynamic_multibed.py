@@ -12,6 +12,7 @@ from timelens.errors import DataError, GeometryError
 from timelens.lenses.pet.dynamic_beds import Bed, beds_by_slice_times, group_beds, join_maps, whole_grid
 from timelens.lenses.pet.dynamic_lens import DynamicPetLens
 from timelens.study.acquisition import Acquisition
+from timelens.study.contract import Result
 from timelens.study.geometry import Geometry
 from timelens.study.image import Image
 from timelens.study.region import Region
@@ -73,8 +74,12 @@ def test_each_bed_keeps_its_own_times() -> None:
     assert list(match.roles) == ["pet", "pet_2", "pet_3", "blood"]
     assert set(match.also) == {"pet-1", "pet-2"}
     options = {s.name: dict(s.parameters) for s in lens.recipe(match, {"input": {"delay_s": 0}}).steps}
-    options["fit"]["models"] = ["patlak"]
+    assert options["fit"]["models"] == options["maps"]["models"] == ["patlak"]
     result = lens.quantify(match.roles, [region], options)
+    for table in ("tacs", "fits", "graphs"):  # each region once, from the bed that holds most of it
+        rows = result.tables[table].data
+        assert set(rows["region"]) == {"lesion-1", "lesion-2"}
+        assert not rows.duplicated(["region", "frame_start_s"]).any()
     assert not [p for p in result.problems if p.severity == "error"]
     ki = result.maps["Ki"]
     assert ki.shape == (12, *PLANE)
@@ -86,6 +91,34 @@ def test_each_bed_keeps_its_own_times() -> None:
     assert result.maps["suv"].shape == (12, *PLANE)
     shifted = Frames(_frames(1).start + PASS, _frames(1).end + PASS)
     assert abs(_curve(KI[1], shifted, plasma())[-1] / _curve(KI[1], _frames(1), plasma())[-1] - 1) > 0.01
+
+
+def test_what_a_person_states_holds_for_maps_as_for_regions() -> None:
+    """A blood volume of 0.1 makes K_i of the tissue without blood larger by 1 / 0.9; a t* after the scan is said."""
+    pets, region = _case()
+    lens = DynamicPetLens()
+    match = lens.accepts([*pets, blood_table()])
+
+    def measured(**fit: object) -> Result:
+        steps = lens.recipe(match, {"input": {"delay_s": 0}, "fit": fit}).steps
+        return lens.quantify(match.roles, [region], {s.name: dict(s.parameters) for s in steps})
+
+    result = measured(blood_volume=0.1)
+    (row,) = (m for m in result.measurements if m.quantity == "k_i" and m.region == "lesion-2")
+    assert row.value == pytest.approx(KI[1] / 0.9, rel=1e-4)
+    np.testing.assert_allclose(result.maps["Ki"].numpy()[4:8, 3, 3], row.value, rtol=1e-4)
+    none = measured(t_star_min=200.0)
+    assert "Ki" not in none.maps
+    assert any("Too few frames after t*" in p.message for p in none.problems)
+    assert "suv" in none.maps
+
+
+def test_an_agent_with_reversible_binding_gets_patlak_for_beds() -> None:
+    pets, _ = _case()
+    lens = DynamicPetLens()
+    match = lens.accepts([*(replace(pet, agent="18F-AraG") for pet in pets), blood_table()])
+    named = {s.name: s.parameters for s in lens.recipe(match, {}).steps}
+    assert named["fit"]["models"] == named["maps"]["models"] == ["patlak"]
 
 
 def test_overlapping_slices_are_averaged_by_their_variance() -> None:

@@ -259,29 +259,12 @@ def _keep_curves(
             for f in range(len(frames))
         ]  # fmt: skip
     if linear and kind.graphical and kind.name not in ("ma1", "multilinear_logan"):
-        y = predicted + rest
-        for f, x in enumerate(_abscissa(kind, model, curves.mean[:, r])):
-            if math.isfinite(x):
-                shown = _ordinate(kind, model, curves.mean[:, r])[f]
-                used = bool(math.isfinite(y[f]))
+        terms, ordinate, _ = model.plot(curves.mean[:, r, None], np.ones(len(frames)), weighted=False)
+        below = curves.mean[:, r] - model.offset if model.divided else model.ordinate
+        for f, (x, y) in enumerate(zip(terms[0, :, 0], ordinate[:, 0], strict=True)):
+            if below[f] > 0 and math.isfinite(x):
+                used = bool(math.isfinite(predicted[f]) and math.isfinite(rest[f]))
                 done.graphs.append(
                     {**facts, "t_star_s": fit.t_star, "frame_start_s": float(frames.start[f]), "x": float(x),
-                     "y": float(shown), "fitted": float(predicted[f]), "used": used}
+                     "y": float(y), "fitted": float(predicted[f]), "used": used}
                 )  # fmt: skip
-
-
-def _abscissa(kind: ModelKind, model: LinearModel, curve: Floats) -> Floats:
-    with np.errstate(all="ignore"):
-        below = curve if "logan" in kind.name else model.known[1]
-        x = model.known[0] / below
-    return np.where(below > 0, x, np.nan)
-
-
-def _ordinate(kind: ModelKind, model: LinearModel, curve: Floats) -> Floats:
-    from timelens.engines.kinetics.linear import running_integral
-
-    with np.errstate(all="ignore"):
-        if "logan" not in kind.name:
-            return np.asarray(curve / model.known[1])
-        total, _ = running_integral(curve[:, None], model.frames)
-        return np.asarray(total[:, 0] / curve)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from timelens.engines.kinetics.frames import Frames
 from timelens.engines.kinetics.input_models import ParentFraction
 from timelens.engines.kinetics.inputs import InputFunction
-from timelens.engines.regions.partial_volume import correct_mean, mask_recovery
+from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA, correct_mean, mask_recovery
 from timelens.errors import DataError, MissingFieldError, Problem
 from timelens.lenses.pet.dynamic_models import AgentInput
 from timelens.lenses.pet.dynamic_parent import parent_curve
@@ -29,7 +29,8 @@ Mask = NDArray[np.bool_]
 
 #: The background is what lies this far around the region, in mm.
 _SHELL_MM = (4.0, 12.0)
-_FWHM_PER_SIGMA = 2.354820045
+#: Frames that begin later than this, and later than their own length, in s, have missed the bolus.
+_LATEST_START_S = 30.0
 #: Sub-voxels per edge when a vessel is laid onto voxels.
 _FINE = 5
 
@@ -74,7 +75,7 @@ def vessel_recovery(
     slices = np.flatnonzero(mask.any(axis=(1, 2)))
     if slices.size == 0 or not diameter_mm > 0:
         raise DataError("A vessel needs a region and a diameter", field="vessel_diameter_mm", found=diameter_mm)
-    sigma = np.broadcast_to(np.asarray(fwhm_mm, float) / _FWHM_PER_SIGMA, (3,)) / np.asarray(spacing)
+    sigma = np.broadcast_to(np.asarray(fwhm_mm, float) / FWHM_PER_SIGMA, (3,)) / np.asarray(spacing)
     margin = np.ceil(3 * sigma).astype(int) + 1
     reach = margin[1:] + np.ceil(diameter_mm / 2 / np.asarray(spacing[1:])).astype(int)
     centres = np.array([np.argwhere(mask[z]).mean(axis=0) for z in slices])
@@ -97,8 +98,8 @@ def vessel_recovery(
     return float(gaussian_filter(vessel, sigma, mode="nearest")[inside].mean())
 
 
-def shell_of(mask: Mask, spacing: Sequence[float], taken: Mask | None = None) -> Mask:
-    """The voxels around a region that are its background; those already ``taken`` by other regions are left out."""
+def shell_of(mask: Mask, spacing: Sequence[float]) -> Mask:
+    """The voxels around a region that are its background."""
     from scipy.ndimage import distance_transform_edt
 
     edges = np.asarray(spacing)
@@ -110,7 +111,7 @@ def shell_of(mask: Mask, spacing: Sequence[float], taken: Mask | None = None) ->
     distance = distance_transform_edt(~mask[box], sampling=edges)
     shell = np.zeros_like(mask)
     shell[box] = (distance > _SHELL_MM[0]) & (distance <= _SHELL_MM[1])
-    return shell if taken is None else shell & ~taken
+    return shell
 
 
 def image_input(
@@ -145,6 +146,8 @@ def image_input(
     ------
     MissingFieldError
         If the ratio of plasma to whole blood is not known, or a parent fraction is needed and not there.
+    DataError
+        If the frames begin after the bolus, or the region shows too little of its blood.
     """
     if plasma_ratio is None:
         raise MissingFieldError(
@@ -153,6 +156,14 @@ def image_input(
             found="nothing",
             expected="plasma over whole blood",
             mend="write plasma_ratio in the step 'input' (1.0 where whole blood may be taken for plasma)",
+        )
+    if frames.start[0] > max(_LATEST_START_S, frames.duration[0]):
+        raise DataError(
+            "The frames begin too late for an image-derived input: the bolus is missing from its integral",
+            field="frame times",
+            found=f"first frame at {frames.start[0]:g} s",
+            expected=f"within {_LATEST_START_S:g} s of the injection, or within the length of the first frame",
+            mend="use blood samples from the injection on, or a reference region",
         )
     problems: list[Problem] = []
     corrected = correct_mean(blood, recovery.value, background) if recovery.value < 1 else np.asarray(blood, float)

@@ -245,9 +245,12 @@ def delayed(
     rows: list[Measurement] = []
     problems: list[Problem] = []
     short = int((frames.duration[frames.start < 300] <= _SHORT_S).sum())
-    tissue = [k for k, name in enumerate(curves.names) if name != pool]
+    # A gap would pull the mean down.
+    whole = np.asarray(np.isfinite(curves.mean[frames.start < _DELAY_FROM_S]).all(axis=0))
+    tissue = [k for k, name in enumerate(curves.names) if name != pool and whole[k]]
     if wanted == "fit" and (short < _SHORT_FRAMES or not tissue):
-        return replace(given, how=(*given.how, "delay not fitted (no short frames)")), 0.0, rows, problems
+        why = "no short frames" if short < _SHORT_FRAMES else "no region without gaps"
+        return replace(given, how=(*given.how, f"delay not fitted ({why})")), 0.0, rows, problems
     if wanted == "each":
         return replace(given, how=(*given.how, "delay fitted in each region and voxel")), 0.0, rows, problems
     if wanted != "fit":
@@ -256,7 +259,7 @@ def delayed(
     else:
         plasma, blood = given.plasma, given.blood
         voxels = np.maximum(curves.voxels[tissue], 1)
-        mean = np.average(np.nan_to_num(curves.mean[:, tissue]), axis=1, weights=voxels)
+        mean = np.average(curves.mean[:, tissue], axis=1, weights=voxels)
         # All frames of the first minutes count the same: the rise of the bolus tells, which weights may leave out. One
         # rate and trapping meet any tissue there, and their residual sum is smooth in the delay.
         early = frames.select(frames.start < _DELAY_FROM_S)

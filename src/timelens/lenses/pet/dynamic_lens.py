@@ -13,7 +13,8 @@ from timelens.engines.kinetics.frames import Frames
 from timelens.errors import TimelensError, UsageError
 from timelens.lenses.pet.dynamic import analyse
 from timelens.lenses.pet.dynamic_curves import frames_of
-from timelens.lenses.pet.dynamic_multibed import analyse_beds, is_multibed
+from timelens.lenses.pet.dynamic_models import find_model
+from timelens.lenses.pet.dynamic_multibed import BED_MODELS, analyse_beds, is_multibed
 from timelens.lenses.pet.dynamic_recipe import STEPS, kinetics_of, merged_steps
 from timelens.lenses.pet.lens import PetLens
 from timelens.study.acquisition import Acquisition
@@ -83,12 +84,17 @@ class DynamicPetLens:
         own = merged_steps(options)
         late = self._static.recipe(match, {k: v for k, v in options.items() if k in _OF_PET})
         known = _known(match)
-        if known is not None and any(role.startswith("blood") for role in match.roles):
-            for step, models in (
-                ("fit", list(dict.fromkeys((known.regions, *known.maps)))),
-                ("maps", list(known.maps)),
-            ):
-                if own[step]["models"] == "auto":
+        sampled = any(role.startswith("blood") for role in match.roles) and own["input"]["source"] in (
+            "auto",
+            "arterial",
+        )
+        if known is not None and sampled:
+            several = any(role.startswith("pet_") for role in match.roles)
+            for step, names in (("fit", (known.regions, *known.maps)), ("maps", known.maps)):
+                models = [name for name in dict.fromkeys(names) if find_model(name).needs == "plasma"]
+                if several:
+                    models = [name for name in models if name in BED_MODELS] or list(BED_MODELS[:1])
+                if own[step]["models"] == "auto" and models:
                     own[step]["models"] = models
         whys = {
             "frames": "all frames",

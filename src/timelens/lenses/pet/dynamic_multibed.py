@@ -15,7 +15,7 @@ from timelens.lenses.pet.dynamic import Steps, activity_of, described, finish_cu
 from timelens.lenses.pet.dynamic_beds import Bed, group_beds, join_maps, stitched, whole_grid
 from timelens.lenses.pet.dynamic_checks import covering
 from timelens.lenses.pet.dynamic_curves import Curves, curves_table, frames_of, region_curves, weights_of
-from timelens.lenses.pet.dynamic_fit import fit_regions
+from timelens.lenses.pet.dynamic_fit import RegionFits, fit_regions
 from timelens.lenses.pet.dynamic_input import Given, Scan, input_table
 from timelens.lenses.pet.dynamic_maps import map_images, tissue_mask
 from timelens.lenses.pet.dynamic_models import Build, build, find_model
@@ -27,12 +27,12 @@ from timelens.study.image import Image
 from timelens.study.measurement import Measurement
 from timelens.study.region import Region
 
-__all__ = ["analyse_beds", "is_multibed"]
+__all__ = ["BED_MODELS", "analyse_beds", "is_multibed"]
 
 Floats = NDArray[np.float64]
 
 #: Models that need nothing of the tissue before t*, so that a bed may be seen late only.
-_MODELS = ("patlak", "antibody_patlak")
+BED_MODELS = ("patlak", "antibody_patlak")
 _FEWEST_PASSES = 3
 
 
@@ -140,17 +140,23 @@ def _tables(result: Result, scans: Sequence[Scan], curves: Sequence[Curves]) -> 
 
     from timelens.study.table import Table
 
+    best = _largest_part(curves)
+    parts, units = [], {}
+    for k, (scan, own) in enumerate(zip(scans, curves, strict=True)):
+        table = curves_table(own, scan.frames)
+        units = dict(table.column_units)
+        parts.append(table.data[[best[r] == k for r in table.data["region"]]])
+    result.tables["tacs"] = Table(pd.concat(parts, ignore_index=True), units)
+
+
+def _largest_part(curves: Sequence[Curves]) -> dict[str, int]:
+    """By region: the bed that holds most of it, the first of several that hold as much."""
     best: dict[str, tuple[int, int]] = {}
     for k, own in enumerate(curves):
         for name, count in zip(own.names, own.voxels, strict=True):
             if name not in best or int(count) > best[name][1]:
                 best[name] = k, int(count)
-    parts, units = [], {}
-    for k, (scan, own) in enumerate(zip(scans, curves, strict=True)):
-        table = curves_table(own, scan.frames)
-        units = dict(table.column_units)
-        parts.append(table.data[[best[r][0] == k for r in table.data["region"]]])
-    result.tables["tacs"] = Table(pd.concat(parts, ignore_index=True), units)
+    return {name: k for name, (k, _) in best.items()}
 
 
 def _to_the_end(found: Given, beds: Sequence[Bed], result: Result, pet: Acquisition) -> Given:
@@ -167,12 +173,11 @@ def _to_the_end(found: Given, beds: Sequence[Bed], result: Result, pet: Acquisit
 
 
 def _wanted(stated: Any) -> list[str]:
-    names = ["patlak"] if stated in ("auto", "aic") else [] if stated == "none" else list(stated)
-    names = [name for name in names if name in _MODELS]
-    if not names and stated != "none":
+    names = list(BED_MODELS[:1]) if stated in ("auto", "aic") else [] if stated == "none" else list(stated)
+    if others := [name for name in names if name not in BED_MODELS]:
         raise UsageError(
-            "Bed positions seen late take Patlak models alone", field="fit.models", found=stated,
-            expected=", ".join(_MODELS),
+            "Bed positions seen late take Patlak models alone", field="models", found=", ".join(others),
+            expected=", ".join(BED_MODELS),
         )  # fmt: skip
     return names
 
@@ -196,7 +201,9 @@ def _fit(
 ) -> None:
     """Each region in every bed that holds a part of it; the parts averaged by their voxels."""
     parts: dict[tuple[str, str, str], list[Measurement]] = {}
-    for scan, own, weight in zip(scans, curves, weights, strict=True):
+    shown = RegionFits()
+    best = _largest_part(curves)
+    for k, (scan, own, weight) in enumerate(zip(scans, curves, weights, strict=True)):
         chosen = finish_curves(scan, own, found)
         if not chosen.names:
             continue
@@ -205,14 +212,14 @@ def _fit(
             choices=Build(blood_volume=steps["fit"]["blood_volume"]), t_star_s=_t_star(scan, steps),
         )  # fmt: skip
         for problem in fits.problems:
-            if problem not in result.problems:
-                result.problems.append(replace(problem, file=problem.file or scan.pet.where))
+            named = replace(problem, file=problem.file or scan.pet.where)
+            if named not in result.problems:
+                result.problems.append(named)
         for row in fits.rows:
             parts.setdefault((row.region, row.quantity, row.method), []).append(row)
-        tables = fits.tables(own.unit)
-        for name in ("fits", "graphs"):
-            if name in tables and name not in result.tables:
-                result.tables[name] = tables[name]
+        shown.fits += [record for record in fits.fits if best[record["region"]] == k]
+        shown.graphs += [record for record in fits.graphs if best[record["region"]] == k]
+    result.tables.update(shown.tables(curves[0].unit))
     scan = scans[0]
     for rows in parts.values():
         row = rows[0] if len(rows) == 1 else _average(rows)
@@ -253,6 +260,12 @@ def _maps(
             if steps["maps"]["mask"] == "auto":
                 last = len(scan.frames) - 1
                 mask = tissue_mask(np.asarray(scan.image.array[last]))
-            model = build(kind, scan.frames, found.agent_input, Build(t_star=_t_star(scan, steps)))
-            made.append(map_images(kind, model, scan.image, weight, mask=mask))
-        result.maps.update(join_maps(made, where, grid))
+            choices = Build(t_star=_t_star(scan, steps), blood_volume=steps["fit"]["blood_volume"])
+            try:
+                model = build(kind, scan.frames, found.agent_input, choices)
+                made.append(map_images(kind, model, scan.image, weight, mask=mask))
+            except TimelensError as error:
+                result.problems.append(error.at(file=scan.pet.where, field=f"maps: {name}").problem)
+                break
+        else:
+            result.maps.update(join_maps(made, where, grid))
