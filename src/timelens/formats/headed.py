@@ -1,7 +1,7 @@
 """Text tables whose column heads hold units: ``time[minutes]``, ``blood (kBq/cc)``; PMOD, Turku and plain CSV.
 
-Columns are separated by tabs, else semicolons, else commas, else blanks, whichever the head holds. Lines that begin with
-``#`` are comments; ``# unit := kBq/mL`` and ``# timeunit := min`` among them hold for columns that state nothing.
+Columns are separated by tabs, else semicolons, else commas, else blanks, whichever the head holds. Lines that begin
+with ``#`` are comments; ``# unit := kBq/mL`` and ``# timeunit := min`` among them hold for columns that state nothing.
 """
 
 from __future__ import annotations

@@ -287,7 +287,7 @@ class Kinetics(Strict):
     reference: tuple[Text, ...] = Field((), description="Names of the reference region, the best first.")
     t_star_min: float | None = Field(None, ge=0, description="Start of the straight part of a plot, min.")
     metabolites: bool | None = Field(None, description="Whether plasma holds labelled metabolites; None: not known.")
-    plasma_to_blood: float | None = Field(None, gt=0, description="Ratio of plasma to whole blood where it is constant.")
+    plasma_to_blood: float | None = Field(None, gt=0, description="Plasma over whole blood, where it is constant.")
     source: Text = Field(description="DOI, PMID; or the evidence of this base.")
     note: str = ""
 
