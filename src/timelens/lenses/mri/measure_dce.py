@@ -17,7 +17,7 @@ from timelens.knowledge.relaxivity import relaxivity
 from timelens.lenses.mri.arterial import measured_input
 from timelens.lenses.mri.dce import concentration_series, map_exchange, model_class
 from timelens.lenses.mri.matching import gathered
-from timelens.lenses.mri.regional import curves_table, fit_rows, fits_table, region_masks, tissue_mask
+from timelens.lenses.mri.regional import curves_table, fit_rows, fits_table, left_out, region_masks, tissue_mask
 from timelens.lenses.mri.relaxometry import map_relaxation
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Result
@@ -36,6 +36,8 @@ _POPULATION = {"mouse": "mcgrath_mouse", "human": "parker"}
 #: Maps of engine parameters that have no row of their own are not kept.
 _BLOOD = "blood pool"
 _FEWEST_FRAMES = 8
+#: Groups of voxels that are left out in turn for standard errors.
+GROUPS = 20
 #: B1 is a ratio: a map whose median lies outside is in another unit.
 _B1_RANGE = (0.3, 2.0)
 
@@ -47,6 +49,16 @@ class _Given:
     plasma: InputFunction
     source: str
     facts: dict[str, Any]
+    artery: Mask | None = None
+
+    @property
+    def flags(self) -> str:
+        """What the standard errors leave out."""
+        return "" if self.artery is not None else "the error of the published input is not in the standard error"
+
+    def on(self, series: Image, artery: Mask) -> InputFunction:
+        """The input of other arterial voxels."""
+        return measured_input(series, haematocrit=float(self.facts["haematocrit"]), region=artery)[0]
 
 
 def measure_dce(inputs: Mapping[str, Acquisition], regions: Sequence[Region], steps: Steps) -> Result:
@@ -103,9 +115,11 @@ def measure_dce(inputs: Mapping[str, Acquisition], regions: Sequence[Region], st
             else WithDelay(lambda shift: make(frames, given.plasma.shifted(shift)), bounds=tuple(delay))
         )  # fmt: skip
         fit = fitted.fit(chosen)
+        apart = _without_groups(series, [masks[n] for n in measured], given, fitted, make, frames, delay)
         method = f"{model}; {given.source}; T1 from {source}"
         result.measurements += [
-            replace(row, agent=str(why["agent"])) for row in fit_rows(fit, measured, counts, method=method)
+            replace(row, agent=str(why["agent"]))
+            for row in fit_rows(fit, measured, counts, method=method, flags=given.flags, apart=apart)
         ]
         result.tables["fits"] = fits_table(fit, measured, model, chosen, image.frames, "mmol/L")
     if steps["exchange"]["maps"]:
@@ -120,6 +134,30 @@ def measure_dce(inputs: Mapping[str, Acquisition], regions: Sequence[Region], st
         **given.facts, "model": model, "voxels_without_concentration": _lost(found.reason, tissue),
     }  # fmt: skip
     return result
+
+
+def _without_groups(
+    series: Image, regions: Sequence[Mask], given: _Given, fitted: Any, make: Any, frames: Frames, delay: Any
+) -> list[Any]:
+    """The fit again and again without a group of voxels of each region and of the artery."""
+    data = series.numpy()
+    complete = np.isfinite(data).all(axis=0)
+    masks = [mask & complete for mask in regions]
+    if given.artery is not None:
+        masks.append(given.artery & complete)
+    found = []
+    for rest in left_out(masks, GROUPS):
+        curves = np.stack([data[:, m].mean(axis=1, dtype=np.float64) for m in rest[: len(regions)]], axis=1)
+        model = fitted
+        if given.artery is not None:
+            plasma = given.on(series, rest[-1])
+            model = (
+                make(frames, plasma)
+                if delay is None
+                else WithDelay(lambda shift, p=plasma: make(frames, p.shifted(shift)), bounds=tuple(delay))
+            )
+        found.append(model.fit(curves))
+    return found
 
 
 def setting(scan: Acquisition, steps: Steps, name: str) -> float:
@@ -294,7 +332,9 @@ def _input(
         plasma, choice = measured_input(series, haematocrit=haematocrit, region=drawn)
         facts = {"input_voxels": choice.voxels, "peak_over_noise": choice.peak_to_baseline,
                  "earlier_than_tissue_s": choice.early, "haematocrit": haematocrit}  # fmt: skip
-        return _Given(plasma, "input of a blood region" if drawn is not None else "input found in the image", facts)
+        return _Given(
+            plasma, "input of a blood region" if drawn is not None else "input found in the image", facts, choice.mask
+        )
     assert series.frames is not None
     name: Any = step["population"]
     if name == "auto":

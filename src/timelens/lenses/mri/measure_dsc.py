@@ -13,7 +13,15 @@ from timelens.engines.perfusion import Deconvolution, VascularModel, choose_arte
 from timelens.errors import MissingFieldError, Problem
 from timelens.lenses.mri.dsc import first_pass_series, leakage_corrected, map_perfusion
 from timelens.lenses.mri.measure_dce import baseline_frames, blood_mask, mean_curves, setting
-from timelens.lenses.mri.regional import curves_table, fit_rows, fits_table, map_rows, region_masks, tissue_mask
+from timelens.lenses.mri.regional import (
+    curves_table,
+    fit_rows,
+    fits_table,
+    left_out,
+    map_rows,
+    region_masks,
+    tissue_mask,
+)
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Result
 from timelens.study.geometry import Geometry
@@ -28,6 +36,8 @@ Floats = NDArray[np.float64]
 LOW_NOISE = 0.02
 #: Most voxels that the vascular model maps: it does some hundred a second.
 _MOST_VOXELS = 3000
+#: Groups of voxels that are left out in turn for standard errors; each costs a dictionary of curves.
+GROUPS = 6
 
 
 def measure_dsc(
@@ -88,7 +98,15 @@ def measure_dsc(
     said = f"{regional}; {how}" + ("; leakage corrected" if leakage else "")
     if measured and regional == "vascular_model":
         fit = VascularModel(times, choice.curve).fit(chosen)
-        result.measurements += fit_rows(fit, measured, counts, method=said)
+        complete = np.isfinite(data).all(axis=0)
+        parts = left_out([*(masks[n] & complete for n in measured), choice.mask & complete], GROUPS)
+        apart = [
+            VascularModel(times, data[:, rest[-1]].mean(axis=1)).fit(
+                np.stack([data[:, m].mean(axis=1) for m in rest[:-1]], axis=1)
+            )
+            for rest in parts
+        ]
+        result.measurements += fit_rows(fit, measured, counts, method=said, apart=apart)
         if fit.predicted is not None:
             result.tables["fits"] = fits_table(fit, measured, regional, chosen, image.frames, "1/s")
     elif measured:

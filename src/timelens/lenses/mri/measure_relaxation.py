@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from timelens.engines.relaxometry import IVIM
+from timelens.engines.relaxometry import IVIM, EchoDecay
 from timelens.errors import UsageError
 from timelens.lenses.mri.matching import gathered
 from timelens.lenses.mri.measure_dce import as_ratio, setting
@@ -25,6 +25,8 @@ __all__ = ["measure_relaxation"]
 
 #: IVIM needs so many different b values at or below and above this one (s/mm2), without zero.
 _LOW_B, _FEWEST_LOW, _FEWEST_HIGH = 200.0, 4, 3
+#: Less noise than this part of the brightest voxel is rounding.
+_LEAST_NOISE = 1e-5
 _METHODS = {
     "flip": ("linear", "novifast", "nonlinear"),
     "gradient echoes": ("linear", "arlo", "nonlinear"),
@@ -77,8 +79,11 @@ def measure_relaxation(
     elif kind == "diffusion":
         maps, method = map_relaxation(image, mask=everywhere), "mono-exponential over b values"
     else:
+        if not options and (noise := _noise_of(image, everywhere)) > 0:
+            options = {"sigma": noise}
+        facts["noise"] = options.get("sigma", "not estimated")
         maps = map_relaxation(image, gradient_echo=kind == "gradient echoes", mask=everywhere, **options)
-        method = f"{kind}, {options.get('method', 'nonlinear')}"
+        method = f"{kind}, {options.get('method', 'nonlinear')}" + (", Rician" if "sigma" in options else "")
     name = {"flip": "t1", "inversion": "t1", "diffusion": "adc", "gradient echoes": "t2_star"}.get(kind, "t2")
     _keep(result, maps, name)
     result.measurements += map_rows(result.maps, masks, method=method)
@@ -95,6 +100,20 @@ def measure_relaxation(
         )
     result.audit["relaxation"] = {**facts, "method": method}
     return result
+
+
+def _noise_of(image: Image, mask: NDArray[np.bool_]) -> float:
+    """Noise of one channel from what a first fit leaves over; the floor of late echoes then follows from it."""
+    times = np.asarray(image.axes[0].coordinates, float)
+    freedom = times.size - 2
+    if freedom < 2:
+        return 0.0
+    left = EchoDecay(times).fit(image.numpy(), mask=mask).weighted_rss
+    left = left[np.isfinite(left) & mask] / freedom
+    # Median of a chi-square distribution over its degrees of freedom.
+    typical = (1 - 2 / (9 * freedom)) ** 3
+    noise = float(np.sqrt(np.median(left) / typical)) if left.size else 0.0
+    return noise if noise > _LEAST_NOISE * float(np.abs(image.numpy()).max()) else 0.0
 
 
 def _options(kind: str, method: str) -> dict[str, Any]:

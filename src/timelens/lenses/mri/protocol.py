@@ -63,16 +63,16 @@ class MrProtocol:
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
-            if isinstance(value, tuple) and f.name != "series":
-                good = len(value) >= 2 and all(_number(v) and v >= 0 for v in value)
-            elif isinstance(value, int | float):
+            if isinstance(f.default, tuple) and f.name != "series":
+                good = isinstance(value, tuple) and len(value) >= 2 and all(_number(v) and v >= 0 for v in value)
+            elif isinstance(f.default, int | float):
                 good = _number(value) and value > 0
             else:
                 continue
             if not good:
                 raise UsageError(
                     "This setting of the MR protocol cannot be used", field=f.name, found=value,
-                    expected="two or more numbers" if isinstance(value, tuple) else "a positive number",
+                    expected="two or more numbers" if isinstance(f.default, tuple) else "a positive number",
                 )  # fmt: skip
         if not self.series or set(self.series) - set(SERIES):
             raise UsageError(

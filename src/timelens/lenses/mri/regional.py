@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import timelens
-from timelens.engines.kinetics.fit import Fit
+from timelens.engines.kinetics.fit import Fit, t_quantile
 from timelens.engines.kinetics.reasons import explain
 from timelens.knowledge import quantities
 from timelens.lenses.mri.parametric import reported
@@ -20,7 +20,17 @@ from timelens.study.region import Region
 from timelens.study.table import Table
 from timelens.study.timing import FrameTiming
 
-__all__ = ["WHOLE", "curves_table", "fit_rows", "fits_table", "map_rows", "region_masks", "tissue_mask"]
+__all__ = [
+    "WHOLE",
+    "curves_table",
+    "fit_rows",
+    "fits_table",
+    "jackknife",
+    "left_out",
+    "map_rows",
+    "region_masks",
+    "tissue_mask",
+]
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -30,6 +40,8 @@ WHOLE = "all tissue"
 #: Voxels whose signal lies below this part of the 99th percentile are air.
 AIR_PART = 0.08
 _Z95 = 1.959963984540054
+#: Fewer groups of voxels than this say nothing of an error.
+FEWEST_GROUPS = 5
 _LEFT_OUT = ("exclude", "body", "unknown")
 
 
@@ -92,11 +104,56 @@ def map_rows(
     return rows
 
 
+def left_out(masks: Sequence[Mask], groups: int) -> list[list[Mask]]:
+    """For each group the masks without it; groups are runs of voxels in the order of the image, one after the other.
+
+    Fewer groups where a mask has fewer voxels; an empty list where one has too few for any.
+    """
+    count = min([groups, *(int(mask.sum()) for mask in masks)])
+    if count < FEWEST_GROUPS:
+        return []
+    parts = [np.array_split(np.flatnonzero(mask.reshape(-1)), count) for mask in masks]
+    found = []
+    for k in range(count):
+        rest = []
+        for mask, part in zip(masks, parts, strict=True):
+            kept = mask.copy()
+            kept.reshape(-1)[part[k]] = False
+            rest.append(kept)
+        found.append(rest)
+    return found
+
+
+def jackknife(fits: Sequence[Fit]) -> Mapping[str, Floats]:
+    """Standard errors of parameters from fits that each lack one group of voxels (Quenouille, Tukey).
+
+    They hold what voxels do not share: noise of tissue, artery, T1 and baseline, and the spread of the tissue. NaN
+    where a fit lacks the parameter (Efron B, Stein C, Ann Stat 1981;9:586, doi:10.1214/aos/1176345462).
+    """
+    count = len(fits)
+    if count == 0:
+        return {}
+    return {
+        name: np.sqrt((count - 1) * np.var(np.stack([fit.parameters[name] for fit in fits]), axis=0))
+        for name in fits[0].parameters
+    }
+
+
 def fit_rows(
-    fit: Fit, names: Sequence[str], voxels: Mapping[str, int], *, method: str, flags: str = ""
+    fit: Fit,
+    names: Sequence[str],
+    voxels: Mapping[str, int],
+    *,
+    method: str,
+    flags: str = "",
+    apart: Sequence[Fit] = (),
 ) -> list[Measurement]:
-    """Parameters of the mean curve of each region, with standard errors and 95 % intervals from the fit."""
+    """Parameters of the mean curve of each region, with standard errors and 95 % intervals.
+
+    The error is that of the fit, or where it is larger that of the fits in ``apart`` (:func:`jackknife`).
+    """
     rows = []
+    spread, quantile = jackknife(apart), t_quantile(0.95, len(apart) - 1) if apart else _Z95
     for k, region in enumerate(names):
         said = explain(int(fit.reason[k]))
         for short, unit in fit.units.items():
@@ -105,23 +162,39 @@ def fit_rows(
                 continue
             quantity, code, factor = known
             value, error = float(fit.parameters[short][k]) * factor, float(fit.standard_errors[short][k]) * factor
-            remark = "; ".join(t for t in (flags, said) if t)
+            own = ""
+            if apart:
+                other = float(spread[short][k]) * factor
+                if math.isfinite(other):
+                    error = max(error, other) if math.isfinite(error) else other
+                else:
+                    own = "the error is that of the fit alone"
+            remark = "; ".join(t for t in (flags, own, said) if t)
             rows.append(
                 _row(quantity, value, code, error, region, voxels[region], method, remark,
-                     said or "the fit does not determine it")
+                     said or "the fit does not determine it", quantile)
             )  # fmt: skip
     return rows
 
 
 def _row(
-    quantity: str, value: float, unit: str, error: float, region: str, count: int, method: str, flags: str, reason: str
+    quantity: str,
+    value: float,
+    unit: str,
+    error: float,
+    region: str,
+    count: int,
+    method: str,
+    flags: str,
+    reason: str,
+    quantile: float = _Z95,
 ) -> Measurement:
     known = math.isfinite(value)
     sure = known and math.isfinite(error)
     return Measurement(
         quantity, value if known else math.nan, unit, region=region, modality="mr",
         uncertainty=error if sure else math.nan, uncertainty_kind="standard_error" if sure else "none",
-        lower=value - _Z95 * error if sure else math.nan, upper=value + _Z95 * error if sure else math.nan,
+        lower=value - quantile * error if sure else math.nan, upper=value + quantile * error if sure else math.nan,
         level=0.95 if sure else math.nan, n=count or None, method=method, method_version=timelens.__version__,
         flags=flags, reason="" if known else reason,
     )  # fmt: skip

@@ -30,6 +30,9 @@ __all__ = ["LENSES", "Judge", "Validation", "judge_of", "validate"]
 LENSES: Mapping[str, str] = {
     "pet": "timelens.run.validation.pet",
     "pet-dynamic": "timelens.run.validation.pet_dynamic",
+    "mri-dce": "timelens.run.validation.mri_dce",
+    "mri-dsc": "timelens.run.validation.mri_dsc",
+    "mri-relaxometry": "timelens.run.validation.mri_relaxometry",
 }
 
 
