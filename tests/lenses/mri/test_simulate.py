@@ -110,7 +110,8 @@ def test_the_virtual_tumour_gives_its_perfusion_and_volumes():
     ("parameters", "words"),
     [
         ({"flip": 3}, "no such setting"), ({"series": ["bold"]}, "no such series"), ({"snr": 0}, "cannot be used"),
-        ({"flips_deg": [5]}, "cannot be used"), ({"dce_tr_s": "fast"}, "cannot be used"), ({"haematocrit": 42}, "fraction"),
+        ({"flips_deg": [5]}, "cannot be used"), ({"dce_tr_s": "fast"}, "cannot be used"),
+        ({"haematocrit": 42}, "fraction"),
     ],
 )  # fmt: skip
 def test_protocols_that_cannot_be_used(parameters, words):
