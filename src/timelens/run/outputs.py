@@ -10,6 +10,7 @@ from typing import Any
 
 from timelens.errors import Problem
 from timelens.formats import nifti
+from timelens.run.cell_outputs import write_cells
 from timelens.run.files import bids_label, output_stem, write_json
 from timelens.run.inventory import SessionEntry
 from timelens.run.pictures import Album, draw, symbol_of
@@ -69,6 +70,7 @@ def write_result(
         for name, table in result.tables.items():
             path = _write_table(table, place / f"{stem}_desc-{bids_label(name)}_table.tsv", run)
             outputs.append(_written(path, folder))
+        outputs += [_written(path, folder) for path in write_cells(place, stem, result)]
         album = Album(folder, stem, primary)
         draw(album, result, _ct_of(by_id.get(primary), acquisitions))
         draw_truth(album, result, by_id.get(primary), truth)

@@ -82,8 +82,10 @@ def draw(album: Album, result: Result, ct: Image | None) -> None:
     ct
         A CT in the frame of reference of the scan, or None.
     """
+    from timelens.run.cell_outputs import draw_cells
     from timelens.run.kinetic_pictures import draw_curves, draw_parameter_map
 
+    draw_cells(album, result)
     draw_curves(album, result.tables)
     for name, image in result.maps.items():
         if name.endswith(_STATUS) or (name.endswith(_ERROR) and name.removesuffix(_ERROR) in result.maps):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.formats.cytometry import make
 
-from timelens.errors import FormatError
+from timelens.errors import FormatError, UsageError
 from timelens.formats.cytometry import txt
+from timelens.study.image import Image
 
 
 @pytest.fixture
@@ -74,3 +77,23 @@ def test_a_cut_last_line_is_nan_and_reported(tmp_path, image):
     assert {"The last line was cut and is left out", "Part of the raster is missing and NaN"} <= {
         p.message for p in found.problems
     }
+
+
+def test_a_region_goes_out_and_comes_back(tmp_path, image):
+    first = txt.read(edited(tmp_path, image, "X", "X"), pixel_size_um=1.0)
+    again = txt.read(txt.write(first, tmp_path / "again.txt"), pixel_size_um=1.0)
+    np.testing.assert_allclose(again.image.numpy(), first.image.numpy(), atol=5.1e-4)
+    assert again.image.axes[0].coordinates == first.image.axes[0].coordinates
+    assert again.extra["channel_labels"] == first.extra["channel_labels"]
+
+
+def test_what_no_text_file_can_hold_is_refused(tmp_path, image):
+    first = txt.read(edited(tmp_path, image, "X", "X"), pixel_size_um=1.0)
+    with pytest.raises(UsageError, match="no metal"):
+        txt.write(replace(first, extra={"channel_labels": ("a", "b\tc")}), tmp_path / "a.txt")
+    values = first.image.numpy().copy()
+    values[:, 0, 0, 0] = np.nan
+    old = first.image
+    holed = Image(values, unit=old.unit, axes=old.axes, geometry=old.geometry)
+    with pytest.raises(UsageError, match="before the end"):
+        txt.write(replace(first, data=holed), tmp_path / "a.txt")

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from timelens.errors import FormatError, Problem
+from timelens.errors import FormatError, Problem, UsageError
 from timelens.formats import safety
+from timelens.formats.atomic import write_file
 from timelens.formats.cytometry import raster
 from timelens.study.acquisition import Acquisition
 from timelens.study.provenance import SourceFile
 
-__all__ = ["HEAD", "is_text", "read", "read_channels", "read_rows"]
+__all__ = ["HEAD", "is_text", "read", "read_channels", "read_rows", "write"]
 
 #: The first columns of every such file.
 HEAD = ("Start_push", "End_push", "Pushes_duration", "X", "Y", "Z")
@@ -199,3 +200,42 @@ def incomplete(path: str | Path, pixels: int, shape: tuple[int, int]) -> Problem
         "Part of the raster is missing and NaN", str(path), "pixels", f"{pixels} of {shape[0] * shape[1]}",
         f"{shape[0]} x {shape[1]}", "", "warning",
     )  # fmt: skip
+
+
+def write(data: Acquisition, path: str | Path) -> Path:
+    """Write a region as the instrument does, counts to three decimals; returns the path.
+
+    Parameters
+    ----------
+    data
+        A region in one plane, with metals on its axis ``c``; pixels that are NaN must end the raster.
+    path
+        Ends in ``.txt``.
+
+    Raises
+    ------
+    UsageError
+        If it is no such region.
+    """
+    import pandas as pd
+
+    image = data.image
+    metals = [str(c) for c in image.axes[0].coordinates or ()]
+    if image.axes[0].name != "c" or len(image.shape) != 4 or image.shape[1] != 1 or not metals:
+        raise UsageError("A text file holds one plane with named channels", field="axes", found=image.shape,
+                         expected="c, 1, y, x")  # fmt: skip
+    labels = [str(v) for v in data.extra.get("channel_labels", metals)]
+    names = [f"{label}({metal}Di)" for label, metal in zip(labels, metals, strict=True)]
+    if bad := [n for n in names if _CHANNEL.match(n) is None or set(n) & set("\t\r\n")]:
+        raise UsageError("A channel names no metal", field="channel", found=bad[0], expected="label(Pr141Di)")
+    counts = image.numpy()[:, 0].reshape(len(metals), -1).T
+    known = np.isfinite(counts).all(axis=1)
+    pixels = int(known.sum())
+    if not known[:pixels].all() or not pixels:
+        raise UsageError("Pixels are missing before the end of the raster", field="pixels", found=f"{pixels} known")
+    y, x = np.divmod(np.arange(pixels), image.shape[3])
+    number = np.arange(pixels)
+    head = np.column_stack([number, number + 1, np.ones(pixels), x, y, number]).astype(np.int64)
+    frame = pd.concat([pd.DataFrame(head, columns=list(HEAD)), pd.DataFrame(counts[:pixels], columns=names)], axis=1)
+    text = frame.to_csv(sep="\t", index=False, float_format="%.3f", lineterminator="\n", quoting=csv.QUOTE_NONE)
+    return write_file(text, path)

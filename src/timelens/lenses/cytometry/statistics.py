@@ -143,7 +143,7 @@ def _binomial(number: int, total: int) -> tuple[float, float]:
 
 
 def _distances(cells: Cells, result: Result) -> None:
-    """Median distance to the nearest cell of each type."""
+    """Median distance to the nearest cell of each type in a table; to the nearest tumour cell as measurements."""
     import pandas as pd
 
     found = nearest_distances(cells.y_um, cells.x_um, cells.types, len(cells.names), cells.window)
@@ -157,7 +157,7 @@ def _distances(cells: Cells, result: Result) -> None:
             certain = float(found.certain[cells.types == a, b].mean())
             rows.append({"from": source, "to": target, "cells": number, "median": median[a, b],
                          "certain_part": certain})  # fmt: skip
-            if UNKNOWN not in (source, target):
+            if target == _TUMOUR and source != UNKNOWN:
                 result.measurements.append(
                     Measurement("nearest_cell_distance", float(median[a, b]), "um", n=number,
                                 component=f"{source}|{target}", region=cells.prefixed("section"),
