@@ -74,8 +74,8 @@ def test_layers_name_every_row_in_order():
     layers, lenses = PROJECT["tool"]["importlinter"]["contracts"]
     rows = [set(re.findall(r"\w+", row)) for row in layers["layers"]]
     rows_above_to_below = (
-        "__main__ cli cli_kinetics cli_knowledge report web run assess plan lenses figures tumor formats study knowledge "
-        "engines units errors"
+        "__main__ cli cli_kinetics cli_knowledge report web run assess plan lenses figures tumor formats study "
+        "knowledge engines units errors"
     )
     assert [name for row in rows for name in sorted(row)] == rows_above_to_below.split()
     assert layers["exhaustive"] is True

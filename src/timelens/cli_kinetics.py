@@ -73,7 +73,7 @@ def _kinetics(
     for path in (tacs, *(blood or ())):
         if not path.is_file():
             raise UsageError("There is no such file", file=path, found="nothing", expected="a table")
-    from timelens.lenses.pet.dynamic_samples import BloodOptions
+    from timelens.lenses.pet.dynamic.samples import BloodOptions
     from timelens.run.kinetics import KineticOptions, fit_curves, write_kinetics
 
     options = KineticOptions(
@@ -109,7 +109,7 @@ def _delay(text: str) -> float | str:
 
 
 def _list(as_json: bool) -> None:
-    from timelens.lenses.pet.dynamic_models import MODELS
+    from timelens.lenses.pet.dynamic.models import MODELS
 
     if as_json:
         typer.echo(

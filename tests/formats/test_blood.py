@@ -198,7 +198,7 @@ def test_comments_may_say_that_samples_are_decay_corrected(tmp_path):
 
 
 def test_percent_of_parent_becomes_a_fraction_where_its_unit_says_so(tmp_path):
-    from timelens.lenses.pet.dynamic_samples import samples_of
+    from timelens.lenses.pet.dynamic.samples import samples_of
 
     path = tmp_path / "a.csv"
     path.write_text("time[s],plasma[Bq/mL],parent-fraction[%]\n0,1,100\n60,2,50\n")

@@ -13,7 +13,7 @@ import pydicom
 import pytest
 
 from timelens.formats import bids, dicom, nifti, ome_zarr
-from timelens.lenses.pet.dynamic_lens import DynamicPetLens
+from timelens.lenses.pet.dynamic.lens import DynamicPetLens
 from timelens.run.api import open_study, plan_study, run_study
 from timelens.run.export import export_results
 from timelens.run.inventory import write_inventory
@@ -21,7 +21,7 @@ from timelens.run.session import planned_recipes
 from timelens.study.acquisition import Acquisition
 from timelens.study.table import Table
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "lenses" / "pet"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "lenses" / "pet" / "dynamic"))
 from dynamic_data import DynamicCase, dynamic_case
 
 TRUTH = {"lesion-1": 0.25 * 0.12 / (0.35 + 0.12), "muscle": 0.03 * 0.02 / (0.15 + 0.02)}

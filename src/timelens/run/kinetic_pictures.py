@@ -206,7 +206,7 @@ def _draw_input(album: Album, samples: pd.DataFrame) -> None:
 
 def model_title(name: str) -> str:
     """A model in words where the lens of dynamic PET knows it, else its name."""
-    from timelens.lenses.pet.dynamic_models import MODELS
+    from timelens.lenses.pet.dynamic.models import MODELS
 
     return MODELS[name].title.split(":")[0] if name in MODELS else name.replace("_", " ")
 

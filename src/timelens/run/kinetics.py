@@ -15,13 +15,13 @@ from timelens.engines.kinetics.frames import Frames
 from timelens.errors import DataError, MissingFieldError, Problem, UnitError, UsageError
 from timelens.formats import blood as blood_format
 from timelens.formats import tac
-from timelens.lenses.pet.dynamic_blood import arterial_input
-from timelens.lenses.pet.dynamic_checks import check_against_image, covering
-from timelens.lenses.pet.dynamic_curves import Curves, curves_table, weights_of
-from timelens.lenses.pet.dynamic_fit import RegionFits, fit_regions
-from timelens.lenses.pet.dynamic_input import delayed, input_table
-from timelens.lenses.pet.dynamic_models import AgentInput, Build, find_model
-from timelens.lenses.pet.dynamic_samples import BloodOptions, samples_of
+from timelens.lenses.pet.dynamic.blood import arterial_input
+from timelens.lenses.pet.dynamic.checks import check_against_image, covering
+from timelens.lenses.pet.dynamic.curves import Curves, curves_table, weights_of
+from timelens.lenses.pet.dynamic.fit import RegionFits, fit_regions
+from timelens.lenses.pet.dynamic.input import delayed, input_table
+from timelens.lenses.pet.dynamic.models import AgentInput, Build, find_model
+from timelens.lenses.pet.dynamic.samples import BloodOptions, samples_of
 from timelens.study.measurement import Measurement
 from timelens.study.table import Table
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timelens.errors import UsageError
-from timelens.lenses.pet.dynamic_lens import DynamicPetLens
+from timelens.lenses.pet.dynamic.lens import DynamicPetLens
 from timelens.lenses.pet.protocol import pet_protocol
 from timelens.lenses.pet.simulate import simulate
 from timelens.run.validation import kinetic_cases

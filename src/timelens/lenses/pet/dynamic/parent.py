@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from timelens.engines.kinetics.input_models import FractionModel, ParentFraction, fit_parent_fraction
 from timelens.engines.kinetics.inputs import InputFunction
 from timelens.errors import DataError, MissingFieldError, Problem
-from timelens.lenses.pet.dynamic_samples import BloodOptions, BloodSamples
+from timelens.lenses.pet.dynamic.samples import BloodOptions, BloodSamples
 
 __all__ = ["parent_curve"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from timelens.errors import UsageError
 from timelens.knowledge.records import Agent, Kinetics
-from timelens.lenses.pet.dynamic_models import find_model
+from timelens.lenses.pet.dynamic.models import find_model
 
 __all__ = ["STEPS", "kinetics_of", "merged_steps"]
 

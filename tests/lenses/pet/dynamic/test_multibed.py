@@ -9,8 +9,8 @@ import pytest
 
 from timelens.engines.kinetics import Frames, InputFunction, convolve_exponential, frame_values
 from timelens.errors import DataError, GeometryError
-from timelens.lenses.pet.dynamic_beds import Bed, beds_by_slice_times, group_beds, join_maps, whole_grid
-from timelens.lenses.pet.dynamic_lens import DynamicPetLens
+from timelens.lenses.pet.dynamic.beds import Bed, beds_by_slice_times, group_beds, join_maps, whole_grid
+from timelens.lenses.pet.dynamic.lens import DynamicPetLens
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Result
 from timelens.study.geometry import Geometry

@@ -10,11 +10,11 @@ import pytest
 from timelens.engines.kinetics import Frames
 from timelens.errors import MissingFieldError, UsageError
 from timelens.knowledge import agents
-from timelens.lenses.pet.dynamic_curves import ImageSlabs, frames_of, region_curves, time_window_mean, weights_of
-from timelens.lenses.pet.dynamic_image_input import blood_recovery, shell_of, vessel_recovery
-from timelens.lenses.pet.dynamic_lens import DynamicPetLens
-from timelens.lenses.pet.dynamic_models import MODELS, AgentInput, Build, build, find_model, reported
-from timelens.lenses.pet.dynamic_recipe import kinetics_of
+from timelens.lenses.pet.dynamic.curves import ImageSlabs, frames_of, region_curves, time_window_mean, weights_of
+from timelens.lenses.pet.dynamic.image_input import blood_recovery, shell_of, vessel_recovery
+from timelens.lenses.pet.dynamic.lens import DynamicPetLens
+from timelens.lenses.pet.dynamic.models import MODELS, AgentInput, Build, build, find_model, reported
+from timelens.lenses.pet.dynamic.recipe import kinetics_of
 from timelens.lenses.pet.lens import PetLens
 from timelens.study.contract import Lens, Result
 from timelens.study.geometry import Geometry
@@ -184,8 +184,8 @@ def test_points_of_a_plot_lie_on_its_line_under_a_stated_blood_volume(case: Dyna
 
 
 def test_a_gap_in_one_region_does_not_move_the_delay() -> None:
-    from timelens.lenses.pet.dynamic_curves import Curves
-    from timelens.lenses.pet.dynamic_input import delayed
+    from timelens.lenses.pet.dynamic.curves import Curves
+    from timelens.lenses.pet.dynamic.input import delayed
 
     made = dynamic_case(delay=6.0)
     known = [made.curves["lesion-1"], made.curves["muscle"]]

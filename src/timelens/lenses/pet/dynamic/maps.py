@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timelens.engines.kinetics.fit import Fit
-from timelens.lenses.pet.dynamic_curves import ImageSlabs
-from timelens.lenses.pet.dynamic_models import ModelKind, reported
+from timelens.lenses.pet.dynamic.curves import ImageSlabs
+from timelens.lenses.pet.dynamic.models import ModelKind, reported
 from timelens.study.image import Image
 
 __all__ = ["MAP_NAMES", "map_images", "tissue_mask"]

@@ -18,9 +18,9 @@ from timelens.engines.kinetics.input_models import ParentFraction
 from timelens.engines.kinetics.inputs import InputFunction
 from timelens.engines.regions.partial_volume import FWHM_PER_SIGMA, correct_mean, mask_recovery
 from timelens.errors import DataError, MissingFieldError, Problem
-from timelens.lenses.pet.dynamic_models import AgentInput
-from timelens.lenses.pet.dynamic_parent import parent_curve
-from timelens.lenses.pet.dynamic_samples import BloodOptions, BloodSamples
+from timelens.lenses.pet.dynamic.models import AgentInput
+from timelens.lenses.pet.dynamic.parent import parent_curve
+from timelens.lenses.pet.dynamic.samples import BloodOptions, BloodSamples
 
 __all__ = ["Recovery", "blood_recovery", "image_input", "shell_of", "vessel_recovery"]
 

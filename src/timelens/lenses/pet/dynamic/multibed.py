@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from timelens.engines.kinetics.frames import Frames
 from timelens.errors import MissingFieldError, TimelensError, UsageError
-from timelens.lenses.pet.dynamic import Steps, activity_of, described, finish_curves, found_input, region_masks
-from timelens.lenses.pet.dynamic_beds import Bed, group_beds, join_maps, stitched, whole_grid
-from timelens.lenses.pet.dynamic_checks import covering
-from timelens.lenses.pet.dynamic_curves import Curves, curves_table, frames_of, region_curves, weights_of
-from timelens.lenses.pet.dynamic_fit import RegionFits, fit_regions
-from timelens.lenses.pet.dynamic_input import Given, Scan, input_table
-from timelens.lenses.pet.dynamic_maps import map_images, tissue_mask
-from timelens.lenses.pet.dynamic_models import Build, build, find_model
-from timelens.lenses.pet.dynamic_recipe import kinetics_of
+from timelens.lenses.pet.dynamic.analysis import Steps, activity_of, described, finish_curves, found_input, region_masks
+from timelens.lenses.pet.dynamic.beds import Bed, group_beds, join_maps, stitched, whole_grid
+from timelens.lenses.pet.dynamic.checks import covering
+from timelens.lenses.pet.dynamic.curves import Curves, curves_table, frames_of, region_curves, weights_of
+from timelens.lenses.pet.dynamic.fit import RegionFits, fit_regions
+from timelens.lenses.pet.dynamic.input import Given, Scan, input_table
+from timelens.lenses.pet.dynamic.maps import map_images, tissue_mask
+from timelens.lenses.pet.dynamic.models import Build, build, find_model
+from timelens.lenses.pet.dynamic.recipe import kinetics_of
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Result
 from timelens.study.identity import identify
@@ -63,7 +63,7 @@ def analyse_beds(
     pets
         The series of all beds and passes.
     inputs, regions, steps, late_options, static
-        As for :func:`timelens.lenses.pet.dynamic.analyse`.
+        As for :func:`timelens.lenses.pet.dynamic.analysis.analyse`.
     """
     first = pets[0]
     agent = identify(first)

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from timelens.engines.kinetics.blood import correct_dispersion
 from timelens.engines.kinetics.inputs import InputFunction
 from timelens.errors import DataError, MissingFieldError, Problem, UsageError
-from timelens.lenses.pet.dynamic_models import AgentInput
-from timelens.lenses.pet.dynamic_parent import parent_curve
-from timelens.lenses.pet.dynamic_samples import UNIT, BloodOptions, BloodSamples, Curve
+from timelens.lenses.pet.dynamic.models import AgentInput
+from timelens.lenses.pet.dynamic.parent import parent_curve
+from timelens.lenses.pet.dynamic.samples import UNIT, BloodOptions, BloodSamples, Curve
 
 __all__ = ["arterial_input"]
 

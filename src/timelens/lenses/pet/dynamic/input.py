@@ -18,12 +18,12 @@ from timelens.engines.kinetics.frames import Frames
 from timelens.engines.kinetics.tissue import IrreversibleTwoTissue
 from timelens.errors import DataError, MissingFieldError, Problem, TimelensError
 from timelens.knowledge.records import Kinetics
-from timelens.lenses.pet.dynamic_blood import arterial_input
-from timelens.lenses.pet.dynamic_checks import check_against_dose, check_against_image, check_decay, covering
-from timelens.lenses.pet.dynamic_curves import Curves
-from timelens.lenses.pet.dynamic_image_input import blood_recovery, image_input, shell_of
-from timelens.lenses.pet.dynamic_models import AgentInput
-from timelens.lenses.pet.dynamic_samples import BloodOptions, BloodSamples, samples_of
+from timelens.lenses.pet.dynamic.blood import arterial_input
+from timelens.lenses.pet.dynamic.checks import check_against_dose, check_against_image, check_decay, covering
+from timelens.lenses.pet.dynamic.curves import Curves
+from timelens.lenses.pet.dynamic.image_input import blood_recovery, image_input, shell_of
+from timelens.lenses.pet.dynamic.models import AgentInput
+from timelens.lenses.pet.dynamic.samples import BloodOptions, BloodSamples, samples_of
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Result
 from timelens.study.identity import KnownAgent

@@ -10,10 +10,10 @@ import pytest
 
 from timelens.engines.kinetics import InputFunction
 from timelens.errors import DataError, MissingFieldError, TimelensError, UsageError
-from timelens.lenses.pet.dynamic_blood import arterial_input
-from timelens.lenses.pet.dynamic_checks import check_against_dose, check_against_image, check_decay, covering
-from timelens.lenses.pet.dynamic_lens import DynamicPetLens
-from timelens.lenses.pet.dynamic_samples import BloodOptions, BloodSamples, samples_of
+from timelens.lenses.pet.dynamic.blood import arterial_input
+from timelens.lenses.pet.dynamic.checks import check_against_dose, check_against_image, check_decay, covering
+from timelens.lenses.pet.dynamic.lens import DynamicPetLens
+from timelens.lenses.pet.dynamic.samples import BloodOptions, BloodSamples, samples_of
 from timelens.study.acquisition import Acquisition
 from timelens.study.table import Table
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from timelens.engines.kinetics.frames import Frames
 from timelens.errors import TimelensError, UsageError
-from timelens.lenses.pet.dynamic import analyse
-from timelens.lenses.pet.dynamic_curves import frames_of
-from timelens.lenses.pet.dynamic_models import find_model
-from timelens.lenses.pet.dynamic_multibed import BED_MODELS, analyse_beds, is_multibed
-from timelens.lenses.pet.dynamic_recipe import STEPS, kinetics_of, merged_steps
+from timelens.lenses.pet.dynamic.analysis import analyse
+from timelens.lenses.pet.dynamic.curves import frames_of
+from timelens.lenses.pet.dynamic.models import find_model
+from timelens.lenses.pet.dynamic.multibed import BED_MODELS, analyse_beds, is_multibed
+from timelens.lenses.pet.dynamic.recipe import STEPS, kinetics_of, merged_steps
 from timelens.lenses.pet.lens import PetLens
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Match, Recipe, Result, Step

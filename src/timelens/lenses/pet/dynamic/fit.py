@@ -18,8 +18,8 @@ from timelens.engines.kinetics.linear_kernels import TISSUE
 from timelens.engines.kinetics.reasons import explain
 from timelens.engines.kinetics.selection import compare, find_t_star
 from timelens.errors import DataError, Problem, TimelensError
-from timelens.lenses.pet.dynamic_curves import Curves
-from timelens.lenses.pet.dynamic_models import AgentInput, Build, ModelKind, build, find_model, reported
+from timelens.lenses.pet.dynamic.curves import Curves
+from timelens.lenses.pet.dynamic.models import AgentInput, Build, ModelKind, build, find_model, reported
 from timelens.study.measurement import Measurement
 from timelens.study.table import Table
 

@@ -13,7 +13,7 @@ from timelens import units
 from timelens.engines.kinetics.frames import Frames
 from timelens.errors import DataError, Problem, TimelensError, UsageError
 from timelens.knowledge.records import Kinetics
-from timelens.lenses.pet.dynamic_curves import (
+from timelens.lenses.pet.dynamic.curves import (
     Curves,
     curves_table,
     frames_of,
@@ -22,11 +22,11 @@ from timelens.lenses.pet.dynamic_curves import (
     time_window_mean,
     weights_of,
 )
-from timelens.lenses.pet.dynamic_fit import RegionFits, fit_regions, resolve_t_star
-from timelens.lenses.pet.dynamic_input import Given, Scan, find_input, input_table
-from timelens.lenses.pet.dynamic_maps import map_images, tissue_mask
-from timelens.lenses.pet.dynamic_models import AgentInput, Build, build, find_model
-from timelens.lenses.pet.dynamic_recipe import kinetics_of
+from timelens.lenses.pet.dynamic.fit import RegionFits, fit_regions, resolve_t_star
+from timelens.lenses.pet.dynamic.input import Given, Scan, find_input, input_table
+from timelens.lenses.pet.dynamic.maps import map_images, tissue_mask
+from timelens.lenses.pet.dynamic.models import AgentInput, Build, build, find_model
+from timelens.lenses.pet.dynamic.recipe import kinetics_of
 from timelens.lenses.pet.uptake import along_first_axis, uptake
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Result
@@ -60,7 +60,7 @@ def analyse(
     inputs
         ``pet`` and, where there are any, ``blood``, ``blood_2`` ...
     steps
-        As :func:`timelens.lenses.pet.dynamic_recipe.merged_steps` gives them.
+        As :func:`timelens.lenses.pet.dynamic.recipe.merged_steps` gives them.
     late_options, static
         Options and lens for the SUV of the late window.
     """
