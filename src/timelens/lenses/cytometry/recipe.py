@@ -14,7 +14,7 @@ __all__ = ["DEFAULTS", "WHYS", "merged_steps"]
 #: Step to parameters.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "clean": {"hot_pixel": 50.0, "spillover": {}},
-    "segment": {"cells": "auto", "nuclear": [], "diameter_um": 8.0, "reach_um": 3.0},
+    "segment": {"cells": "auto", "nuclear": [], "diameter_um": 8.0, "reach_um": 1.0},
     "types": {"cofactor": 1.0, "floor": 0.5, "markers": {}, "least": 0.5},
     "space": {"reach_um": 4.0, "nearest": 10, "neighbourhoods": 6, "margin_um": 50.0, "shuffles": 1000},
 }

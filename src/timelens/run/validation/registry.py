@@ -28,6 +28,7 @@ __all__ = ["LENSES", "Judge", "Validation", "judge_of", "validate"]
 
 #: Name of the lens to its module here.
 LENSES: Mapping[str, str] = {
+    "cytometry": "timelens.run.validation.cytometry",
     "pet": "timelens.run.validation.pet",
     "pet-dynamic": "timelens.run.validation.pet_dynamic",
     "mri-dce": "timelens.run.validation.mri_dce",
