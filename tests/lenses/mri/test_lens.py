@@ -188,6 +188,14 @@ def test_what_a_series_is(scan, kind):
     assert kind_of(scan) == kind
 
 
+@pytest.mark.parametrize(("echoes", "kind"), [((0.001, 0.002), None), ((0.002, 0.005, 0.009), "gradient echoes")])
+def test_two_echoes_are_for_fat_and_water(echoes, kind):
+    geometry = Geometry.from_spacing((2, 3, 4), (2.0, 2.0, 2.0), frame="f")
+    axes = (Axis("echo", "echo", "s", np.array(echoes)), *(Axis(n, "space", "mm") for n in "zyx"))
+    image = Image(np.ones((len(echoes), 2, 3, 4)), unit="1", axes=axes, geometry=geometry)
+    assert kind_of(Acquisition("mr", "mr", image, extra={"mr": MrSettings(gradient_echo=True)})) == kind
+
+
 def test_a_session_with_pet_is_no_tie_and_series_come_in_one_order():
     from timelens.run.lenses import all_lenses
 

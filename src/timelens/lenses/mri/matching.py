@@ -17,7 +17,7 @@ from timelens.study.contract import Match
 from timelens.study.image import Image
 from timelens.study.mr import mr_settings
 
-__all__ = ["Kinds", "gathered", "kind_of", "match_series"]
+__all__ = ["gathered", "kind_of", "match_series"]
 
 #: Kind to score: the series that needs others comes first, so that a session's order is always the same.
 _SCORES = {
@@ -27,8 +27,7 @@ _SCORES = {
 _AXIS_KINDS = {"flip": "flip", "inversion": "inversion", "b-value": "diffusion"}
 #: Echo times in s that tell contrast-enhanced T1 from first-pass T2* where nobody says it.
 _SHORT_TE, _LONG_TE = 0.010, 0.015
-_FEWEST_FRAMES = 6
-Kinds = str
+_FEWEST_FRAMES, _FEWEST_ECHOES = 6, 3
 
 
 def kind_of(acquisition: Acquisition) -> str | None:
@@ -46,6 +45,8 @@ def kind_of(acquisition: Acquisition) -> str | None:
     kind = axis.kind if axis.kind in _AXIS_KINDS else axis.name
     if kind in _AXIS_KINDS:
         return _AXIS_KINDS[kind]
+    if axis.kind == "echo" and image.shape[0] < _FEWEST_ECHOES:
+        return None  # two echoes are mostly there to tell fat from water
     if axis.kind == "echo":
         return {True: "gradient echoes", False: "spin echoes", None: "echoes"}[settings.gradient_echo]
     if axis.name != "t" or image.shape[0] < _FEWEST_FRAMES:

@@ -153,7 +153,7 @@ def fit_rows(
     The error is that of the fit, or where it is larger that of the fits in ``apart`` (:func:`jackknife`).
     """
     rows = []
-    spread, quantile = jackknife(apart), t_quantile(0.95, len(apart) - 1) if apart else _Z95
+    spread, quantile = jackknife(apart), t_quantile(0.95, len(apart) - 1 if apart else fit.degrees_of_freedom)
     for k, region in enumerate(names):
         said = explain(int(fit.reason[k]))
         for short, unit in fit.units.items():
