@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timelens.errors import UsageError
-from timelens.lenses.pet.dynamic.lens import DynamicPetLens
+from timelens.lenses.pet.dynamic.lens import FEWEST_FRAMES, LATEST_START_S, DynamicPetLens
 from timelens.lenses.pet.protocol import pet_protocol
 from timelens.lenses.pet.simulate import simulate
 from timelens.run.validation import kinetic_cases
@@ -53,7 +53,6 @@ _BLOOD_ERROR = 0.02
 _METABOLITES_MIN = (2, 5, 10, 20, 30, 60, 90, 120)
 _FRACTION_ERROR = 0.02
 _TIME = datetime(2024, 1, 15, 9, 0)
-_FEWEST, _LATEST_START_S = 6, 120.0
 
 
 def check(protocol: Protocol | None) -> Protocol:
@@ -66,12 +65,12 @@ def check(protocol: Protocol | None) -> Protocol:
     """
     chosen = protocol or DEFAULT
     first = pet_protocol(chosen).scans[0]
-    if len(first.frames_s) < _FEWEST or first.start_s > _LATEST_START_S:
+    if len(first.frames_s) < FEWEST_FRAMES or first.start_s > LATEST_START_S:
         raise UsageError(
             "This protocol is not dynamic",
             field="scans",
             found=f"{len(first.frames_s)} frames from {first.start_s:g} s",
-            expected=f"{_FEWEST} frames or more, the first no later than {_LATEST_START_S:g} s after the injection",
+            expected=f"{FEWEST_FRAMES} frames or more, the first no later than {LATEST_START_S:g} s after the injection",
         )
     return chosen
 

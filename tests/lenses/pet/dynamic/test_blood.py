@@ -252,8 +252,8 @@ def test_checks_have_room_for_real_bodies() -> None:
     """FDG, an antibody that stays in blood, and a tracer that leaves it fast are no slips."""
     for suv in (0.5, 5.0, 17.0):
         constant = InputFunction([0.0, 600.0], [suv * 3e8 / 7e4] * 2, "whole_blood")
-        assert check_against_dose(constant, dose_bq=3e8, weight_g=7e4) == []
-    assert check_against_dose(InputFunction([0.0, 1.0], [1.0, 1.0], "plasma"), dose_bq=None, weight_g=7e4) == []
+        check_against_dose(constant, dose_bq=3e8, weight_g=7e4)
+    check_against_dose(InputFunction([0.0, 1.0], [1.0, 1.0], "plasma"), dose_bq=None, weight_g=7e4)
     blood = InputFunction([0.0, 4000.0], [100.0, 100.0], "whole_blood")
     check_against_image(blood, FRAMES, np.full(len(FRAMES), 100.0), pool=True)
     check_decay(blood, FRAMES, np.full(len(FRAMES), 80.0), 600.0)

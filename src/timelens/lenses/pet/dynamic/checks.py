@@ -103,10 +103,8 @@ def covering(curve: InputFunction, frames: Frames, *, file: str = "") -> tuple[I
     return curve.held_until(end), [held]
 
 
-def check_against_dose(
-    blood: InputFunction, *, dose_bq: float | None, weight_g: float | None, file: str = ""
-) -> list[Problem]:
-    """The mean concentration of the first ten minutes in units of dose per body weight; nothing where these miss.
+def check_against_dose(blood: InputFunction, *, dose_bq: float | None, weight_g: float | None, file: str = "") -> None:
+    """The mean concentration of the first ten minutes in units of dose per body weight; no check where these miss.
 
     Raises
     ------
@@ -114,12 +112,12 @@ def check_against_dose(
         If no body shows it: nCi, kBq or MBq per mL read as Bq/mL, or a dose or weight in another unit.
     """
     if dose_bq is None or weight_g is None or dose_bq <= 0 or weight_g <= 0:
-        return []
+        return
     end = min(600.0, float(blood.times[-1]))
     mean = float(frame_values(blood.times, blood.values, Frames([0.0], [end]))[0])
     suv = mean * weight_g / dose_bq
     if _BLOOD_SUV[0] <= suv <= _BLOOD_SUV[1]:
-        return []
+        return
     raise DataError(
         "No body shows that concentration in blood after that dose",
         file=file,

@@ -24,10 +24,10 @@ from timelens.study.image import Image
 from timelens.study.region import Region
 from timelens.study.table import Table
 
-__all__ = ["DynamicPetLens"]
+__all__ = ["FEWEST_FRAMES", "LATEST_START_S", "DynamicPetLens"]
 
 #: A series with this many frames, the first no later than so many s, is dynamic.
-_FEWEST, _LATEST_START = 6, 120.0
+FEWEST_FRAMES, LATEST_START_S = 6, 120.0
 #: Frames over more than this many s are days: an antibody's course.
 _DAYS = 2 * 86400.0
 #: Steps of the PET lens that serve the late window.
@@ -150,6 +150,6 @@ def _dynamic(acquisition: Acquisition) -> float:
         return 0.0
     if len(frames) < 3:
         return 0.0
-    early = bool(abs(frames.start[0]) <= _LATEST_START)
+    early = bool(abs(frames.start[0]) <= LATEST_START_S)
     days = bool(frames.end[-1] > _DAYS)
-    return 2.0 if (early and len(frames) >= _FEWEST) or days else 0.5
+    return 2.0 if (early and len(frames) >= FEWEST_FRAMES) or days else 0.5

@@ -15,7 +15,7 @@ from timelens.lenses.pet.dynamic.analysis import Steps, activity_of, described, 
 from timelens.lenses.pet.dynamic.beds import Bed, group_beds, join_maps, stitched, whole_grid
 from timelens.lenses.pet.dynamic.checks import covering
 from timelens.lenses.pet.dynamic.curves import Curves, curves_table, frames_of, region_curves, weights_of
-from timelens.lenses.pet.dynamic.fit import RegionFits, fit_regions
+from timelens.lenses.pet.dynamic.fit import LEVEL, RegionFits, fit_regions
 from timelens.lenses.pet.dynamic.input import Given, Scan, input_table
 from timelens.lenses.pet.dynamic.maps import map_images, tissue_mask
 from timelens.lenses.pet.dynamic.models import Build, build, find_model
@@ -237,8 +237,10 @@ def _average(rows: Sequence[Measurement]) -> Measurement:
     value = float(sum(w * r.value for w, r in zip(share, good, strict=True)))
     error = float(np.sqrt(sum((w * r.uncertainty) ** 2 for w, r in zip(share, good, strict=True))))
     flags = "; ".join(dict.fromkeys(f for r in good for f in r.flags.split("; ") if f))
+    known = bool(np.isfinite(error))  # one part without an error leaves the mean without one
     return replace(
-        good[0], value=value, uncertainty=error, lower=value - 1.959964 * error, upper=value + 1.959964 * error,
+        good[0], value=value, uncertainty=error, uncertainty_kind="standard_error" if known else "none",
+        lower=value - 1.959964 * error, upper=value + 1.959964 * error, level=LEVEL if known else float("nan"),
         n=sum(r.n or 0 for r in good), flags=f"{flags}; mean of {len(good)} beds by voxels",
     )  # fmt: skip
 
