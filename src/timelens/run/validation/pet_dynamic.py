@@ -70,7 +70,7 @@ def check(protocol: Protocol | None) -> Protocol:
             "This protocol is not dynamic",
             field="scans",
             found=f"{len(first.frames_s)} frames from {first.start_s:g} s",
-            expected=f"{FEWEST_FRAMES} frames or more, the first no later than {LATEST_START_S:g} s after the injection",
+            expected=f"{FEWEST_FRAMES} frames or more, the first within {LATEST_START_S:g} s of the injection",
         )
     return chosen
 

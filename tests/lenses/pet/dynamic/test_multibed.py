@@ -11,10 +11,12 @@ from timelens.engines.kinetics import Frames, InputFunction, convolve_exponentia
 from timelens.errors import DataError, GeometryError
 from timelens.lenses.pet.dynamic.beds import Bed, beds_by_slice_times, group_beds, join_maps, whole_grid
 from timelens.lenses.pet.dynamic.lens import DynamicPetLens
+from timelens.lenses.pet.dynamic.multibed import _average
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Result
 from timelens.study.geometry import Geometry
 from timelens.study.image import Image
+from timelens.study.measurement import Measurement
 from timelens.study.region import Region
 from timelens.study.timing import FrameTiming
 
@@ -180,3 +182,17 @@ def test_compartment_models_are_refused_for_beds_seen_late() -> None:
     options = {s.name: dict(s.parameters) for s in lens.recipe(match, {"fit": {"models": ["2tcm"]}}).steps}
     with pytest.raises(Exception, match="take Patlak models alone"):
         lens.quantify(match.roles, [region], options)
+
+
+def test_a_region_of_two_beds_is_their_mean_by_voxels() -> None:
+    one = Measurement(
+        "k_i", 0.02, "mL/min/mL", region="liver", uncertainty=0.003, uncertainty_kind="standard_error", n=30
+    )
+    two = replace(one, value=0.03, uncertainty=0.004, n=10)
+    mean = _average([one, two])
+    assert (mean.value, mean.n) == (pytest.approx(0.0225), 40)
+    assert mean.uncertainty == pytest.approx(np.hypot(0.75 * 0.003, 0.25 * 0.004))
+    assert (mean.lower + mean.upper) / 2 == pytest.approx(mean.value)
+    unsure = _average([one, replace(two, uncertainty=np.nan, uncertainty_kind="none")])
+    assert unsure.uncertainty_kind == "none"
+    assert np.isnan([unsure.lower, unsure.upper, unsure.level]).all()
