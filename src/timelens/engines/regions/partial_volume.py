@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.integrate import quad
 from scipy.ndimage import convolve1d
 from scipy.special import erf, gammainc, ive, ndtr
 
@@ -139,25 +140,66 @@ def mask_recovery(
     outline
         What the mask stands for. ``voxels``: the object is exactly these voxels, steps and all. ``smooth``: the object
         has a smooth surface and these are the voxels whose centres lie in it; its steps are not taken for surface, from
-        which uptake would be lost, so that the recovery is higher (5 % for a sphere of 12 mm on voxels of 2 mm).
+        which uptake would be lost, so that the recovery is higher (5 % for a sphere of 12 mm on voxels of 2 mm). As a
+        mean over places it is that of the object, within 1 % where the object is three voxels wide or more.
 
     Returns
     -------
     float
         Between 0 and 1; NaN for an empty mask.
     """
-    edges = checked_spacing(spacing)
+    edges = np.asarray(checked_spacing(spacing))
     sigmas = np.broadcast_to(_checked_width(fwhm_mm), (3,))
     inside = np.asarray(mask) != 0
     if not inside.any():
         return float("nan")
     # What is blurred out of the box never comes back, so no margin is needed.
     blurred = inside.astype(np.float64)
-    for axis in range(3):
-        shape = voxel_kernel if outline == "voxels" else lattice_kernel
-        kernel = shape(float(sigmas[axis]), float(edges[axis]))
+    shape = voxel_kernel if outline == "voxels" else lattice_kernel
+    kernels = [shape(float(sigma), float(edge)) for sigma, edge in zip(sigmas, edges, strict=True)]
+    for axis, kernel in enumerate(kernels):
         blurred = convolve1d(blurred, kernel, axis=axis, mode="constant")
-    return float(blurred[inside].mean())
+    share = float(blurred[inside].mean())
+    if outline == "smooth":
+        variance = sigmas**2 + edges**2 / 12
+        # How much of a region still covers itself falls linearly at first: a cusp that sums over a lattice miss.
+        share -= _loss_per_mm(inside, edges) * (_mean_length(variance) - _lattice_length(kernels, edges))
+    return max(share, 0.0)
+
+
+def _loss_per_mm(inside: npt.NDArray[np.bool_], edges: npt.NDArray[np.float64]) -> float:
+    """How fast a region shifted by a small length ceases to cover itself, per mm, over all directions.
+
+    It is a quarter of surface over volume (Matheron G, Random sets and integral geometry, Wiley 1975), here from the
+    shifts to the 26 neighbours.
+    """
+    padded = np.pad(inside, 1)
+    lost = length = 0.0
+    for step in np.ndindex(3, 3, 3):
+        if step > (1, 1, 1):  # the other half is its mirror image
+            box = tuple(slice(n, n + size) for n, size in zip(step, inside.shape, strict=True))
+            lost += 1 - float(padded[box][inside].mean())
+            length += float(np.linalg.norm((np.array(step) - 1) * edges))
+    return lost / length
+
+
+def _mean_length(variance: npt.NDArray[np.float64]) -> float:
+    """Mean length of a normal step with these variances along the axes, from the Laplace transform of its square."""
+    if np.ptp(variance) == 0:
+        return float(np.sqrt(8 * variance[0] / np.pi))
+    scale = float(variance.max())
+
+    def rest(x: float) -> float:  # t = x^2, so that the integrand stays finite at 0
+        return float((1 - np.prod((1 + 2 * x * x * variance / scale) ** -0.5)) / (x * x)) if x else 0.0
+
+    return float(np.sqrt(scale / np.pi) * quad(rest, 0, np.inf)[0])
+
+
+def _lattice_length(kernels: Sequence[npt.NDArray[np.float64]], edges: npt.NDArray[np.float64]) -> float:
+    """Mean length of the steps of the lattice's kernel."""
+    steps = [(np.arange(len(k)) - len(k) // 2) * edge for k, edge in zip(kernels, edges, strict=True)]
+    z, y, x = np.meshgrid(*steps, indexing="ij", sparse=True)
+    return float(np.einsum("i,j,k,ijk->", *kernels, np.sqrt(z * z + y * y + x * x)))
 
 
 def correct_mean(
