@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from timelens import units
 from timelens.engines.kinetics import Frames, InputFunction, WithDelay
+from timelens.engines.mr_signal import gradient_echo_concentration
 from timelens.engines.mr_signal.concentration import explain_signal
-from timelens.engines.perfusion import bolus_arrival, population_input
+from timelens.engines.perfusion import bolus_arrival, plasma_from_blood, population_input
 from timelens.errors import DataError, MissingFieldError, Problem
 from timelens.knowledge.relaxivity import relaxivity
 from timelens.lenses.mri.arterial import measured_input
@@ -50,6 +52,7 @@ class _Given:
     source: str
     facts: dict[str, Any]
     artery: Mask | None = None
+    curve: Callable[[Mask], Floats] | None = None
 
     @property
     def flags(self) -> str:
@@ -58,7 +61,15 @@ class _Given:
 
     def on(self, series: Image, artery: Mask) -> InputFunction:
         """The input of other arterial voxels."""
-        return measured_input(series, haematocrit=float(self.facts["haematocrit"]), region=artery)[0]
+        assert self.curve is not None and series.frames is not None
+        return _plasma(self.curve(artery), series, float(self.facts["haematocrit"]))
+
+
+def _plasma(blood: Floats, series: Image, haematocrit: float) -> InputFunction:
+    """Arterial plasma from concentration in blood, held to the end of the series."""
+    assert series.frames is not None
+    plasma = InputFunction(series.frames.mid, plasma_from_blood(blood, haematocrit), "plasma", "mmol/L")
+    return plasma.held_until(float(series.frames.end[-1]))
 
 
 def measure_dce(inputs: Mapping[str, Acquisition], regions: Sequence[Region], steps: Steps) -> Result:
@@ -101,7 +112,20 @@ def measure_dce(inputs: Mapping[str, Acquisition], regions: Sequence[Region], st
     series = found.concentration
     curves, spread, counts, names = mean_curves(series, masks, scan, result)
     result.tables["tacs"] = curves_table(curves, names, spread, image.frames, "mmol/L")
-    given = _input(series, scan, masks, blood, curves[:, 0], steps, result)
+    seconds = units.conversion_factor(t1.unit, "s")
+    before = t1.resample_to(image.geometry).numpy().astype(np.float64) * seconds
+    scale = np.ones_like(before) if b1 is None else b1.resample_to(image.geometry).numpy().astype(np.float64)
+
+    def arterial(mask: Mask) -> Floats:
+        """Concentration of the mean signal: it is convex in the signal, and noise would raise a mean of its own."""
+        known = mask & np.isfinite(before)
+        one = gradient_echo_concentration(
+            signal[:, known].mean(axis=1)[:, None], before[known].mean(keepdims=True), tr=tr, flip=flip, relaxivity=r1,
+            baseline=slice(0, baseline), b1=scale[known].mean(keepdims=True),
+        )  # fmt: skip
+        return one.values[:, 0]
+
+    given = _input(series, scan, masks, blood, curves[:, 0], steps, result, arterial)
     result.tables["input"] = _input_table(given.plasma)
     measured = [n for n in names if roles[n] not in (_BLOOD, "reference")]
     model = steps["exchange"]["model"]
@@ -318,7 +342,7 @@ def mean_curves(
 
 def _input(
     series: Image, scan: Acquisition, masks: Mapping[str, Mask], blood: Mask | None, curve: Floats, steps: Steps,
-    result: Result,
+    result: Result, arterial: Callable[[Mask], Floats],
 ) -> _Given:  # fmt: skip
     step = steps["input"]
     wanted, haematocrit = step["source"], float(step["haematocrit"])
@@ -329,11 +353,16 @@ def _input(
         )  # fmt: skip
     if wanted == "search" or (blood is not None and wanted in ("auto", "region")):
         drawn = None if wanted == "search" else blood
-        plasma, choice = measured_input(series, haematocrit=haematocrit, region=drawn)
+        _, choice = measured_input(series, haematocrit=haematocrit, region=drawn)
+        plasma = _plasma(arterial(choice.mask), series, haematocrit)
         facts = {"input_voxels": choice.voxels, "peak_over_noise": choice.peak_to_baseline,
                  "earlier_than_tissue_s": choice.early, "haematocrit": haematocrit}  # fmt: skip
         return _Given(
-            plasma, "input of a blood region" if drawn is not None else "input found in the image", facts, choice.mask
+            plasma,
+            "input of a blood region" if drawn is not None else "input found in the image",
+            facts,
+            choice.mask,
+            arterial,
         )
     assert series.frames is not None
     name: Any = step["population"]
