@@ -34,6 +34,7 @@ def test_measurements_agree_with_the_truth(finished):
     for t in made.truth:
         row = whole.loc[(t.quantity, t.region)]
         assert row.lower <= t.seen <= row.upper and row.unit == t.unit
+    assert (table.modality == "cytometry").all()
     lacking = whole.loc[("cell_density_area", "car-t-cell")]
     assert np.isnan(lacking.value) and "CAR" in lacking.reason
 

@@ -116,14 +116,12 @@ def type_map_figure(
     for label, kind in types.items():
         table[label] = to_rgb(colours[kind][1])
     rgb = table[labels]
-    edge = np.zeros(labels.shape, bool)
-    edge[:, :-1] |= (labels[:, 1:] != labels[:, :-1]) & (labels[:, :-1] > 0)
-    edge[:-1] |= (labels[1:] != labels[:-1]) & (labels[:-1] > 0)
-    if len(types) <= _MOST_OUTLINES:
-        rgb[edge] = 0.75 * rgb[edge]
     figure, panel = _panel(labels.shape, pixel_um)
     height, width = labels.shape[0] * pixel_um[0], labels.shape[1] * pixel_um[1]
     panel.axes.imshow(rgb, extent=(0, width, height, 0), interpolation="nearest", aspect="auto")
+    if len(types) <= _MOST_OUTLINES:
+        segments = _borders(labels) * [pixel_um[1], pixel_um[0]]
+        panel.axes.add_collection(LineCollection(list(segments), colors=MUTED, linewidths=0.35))
     panel.title(title or f"{len(types)} cells")
     _scale_bar(panel, width)
     counted: dict[tuple[str, str], int] = {}

@@ -92,15 +92,11 @@ def draw_cells(album: Album, result: Result) -> None:
 
 def _shown(values: Any, labels: tuple[str, ...], result: Result) -> dict[str, Any]:
     """Nuclei first, then markers that most people look for, then whatever else was measured."""
-    from timelens.lenses.cytometry.markers import canonical, nuclear_channels
+    from timelens.lenses.cytometry.markers import canonical
 
-    said = result.audit.get("cytometry", {}).get("channels", {})
-    nuclear = nuclear_channels(list(said), list(labels))[:1]
+    nuclear = [labels.index(n) for n in result.audit["cytometry"]["nuclear"]][:1]
     markers = {canonical(label): k for k, label in reversed(list(enumerate(labels)))}
     wanted = [markers[m] for m in _SHOWN if m in markers]
     rest = [k for k in range(len(labels)) if k not in nuclear and k not in wanted]
-    if not nuclear:
-        nuclear = [k for k, label in enumerate(labels) if f"nuclei of {label}" in
-                   str(result.audit.get("cytometry", {}).get("cells", ""))][:1]  # fmt: skip
     chosen = list(dict.fromkeys([*nuclear, *(wanted or rest)]))[: _MOST_CHANNELS + 1]
     return {labels[k]: values[k] for k in chosen}

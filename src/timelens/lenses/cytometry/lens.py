@@ -84,7 +84,11 @@ class CytometryLens:
         result = Result(problems=problems)
         pixel_um = _pixel_um(scan)
         sets, method = self._sets(scan, regions, values, metals, labels, pixel_um, merged["segment"], result)
-        result.audit["cytometry"] = {"cells": method, "channels": dict(zip(metals, labels, strict=True))}
+        result.audit["cytometry"] = {
+            "cells": method,
+            "channels": dict(zip(metals, labels, strict=True)),
+            "nuclear": [labels[k] for k in _nuclear(scan, metals, labels, merged["segment"])],
+        }
         found = []
         for name, marks in sets.items():
             cells, more = find_cells(name, values, marks, labels, pixel_um, merged["types"],
@@ -115,7 +119,6 @@ class CytometryLens:
     ) -> tuple[dict[str, NDArray[np.int32]], str]:
         """Label images by name, and how they were had."""
         from timelens.engines.cells.segment import expand, nuclei
-        from timelens.lenses.cytometry.markers import nuclear_channels
 
         place = scan.image.geometry
         assert place is not None
@@ -130,9 +133,7 @@ class CytometryLens:
                             found="none", expected="a mask of the same size", mend="segment: {cells: own}")  # fmt: skip
         if given and wanted != "own":
             return (given if len(given) > 1 else {"": next(iter(given.values()))}), f"given: {', '.join(given)}"
-        stated = options["nuclear"] or scan.extra.get("nuclear_channels", ())
-        chosen = nuclear_channels(metals, labels, [*stated, *(m for m, n in zip(metals, labels, strict=True)
-                                                              if n in stated)])  # fmt: skip
+        chosen = _nuclear(scan, metals, labels, options)
         if not chosen:
             raise MissingFieldError(
                 "No channel is known to show nuclei", file=scan.where, field="segment: nuclear",
@@ -146,6 +147,15 @@ class CytometryLens:
         names = ", ".join(labels[k] for k in chosen)
         return {"": found}, f"own: nuclei of {names}, diameter {options['diameter_um']:g} um, grown by " \
                             f"{options['reach_um']:g} um"  # fmt: skip
+
+
+def _nuclear(scan: Acquisition, metals: Sequence[str], labels: Sequence[str], options: Mapping[str, Any]) -> list[int]:
+    """Places of the channels that show nuclei: as the user states them, else the panel, else by their names."""
+    from timelens.lenses.cytometry.markers import nuclear_channels
+
+    stated = options["nuclear"] or scan.extra.get("nuclear_channels", ())
+    named = [m for m, n in zip(metals, labels, strict=True) if n in stated]
+    return nuclear_channels(metals, labels, [*stated, *named])
 
 
 def _pixel_um(scan: Acquisition) -> tuple[float, float]:

@@ -95,7 +95,7 @@ def _compartments(cells: Cells, options: Mapping[str, Any], result: Result) -> C
 
 def _method(cells: Cells, what: str) -> dict[str, Any]:
     source = f"cells: {cells.name}" if cells.name else "cells"
-    return {"method": f"{what}; {source}", "method_version": timelens.__version__}
+    return {"modality": "cytometry", "method": f"{what}; {source}", "method_version": timelens.__version__}
 
 
 def _densities(cells: Cells, place: _Place, result: Result, *, whole: bool) -> None:
