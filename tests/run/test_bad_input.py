@@ -318,7 +318,7 @@ CASES: list[tuple[str, str, Spoil, int | None, tuple[str, ...]]] = [
     ("results", "an export of what are no results", command("export", "scans", "--to", "csv"), 2,
      ("This is no folder of results.",)),
     ("results", "an export in an unknown form", command("export", "scans", "--to", "excel"), 2,
-     ("There is no such export.", "dicom, bids, csv")),
+     ("There is no such export.", "dicom, bids, ome-zarr, csv")),
     ("results", "a DICOM export whose series is gone", series_gone, 1, ("A folder of the study is not there.",)),
     ("results", "a table of results that was spoilt", table_broken, 1,
      ("The table of measurements lacks columns.", "measurements.csv")),

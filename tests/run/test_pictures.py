@@ -179,6 +179,12 @@ def test_truth_is_drawn_beside_the_image_of_its_agent(tmp_path: Path, monkeypatc
     area = seen["outline"].sum() * seen["spacing"][0] ** 2
     assert area == pytest.approx(np.pi * 9**2, rel=0.1)
     assert seen["measured"].any() and np.isnan(seen["true_uptake"][0, 0])
+    # A field that cannot be read is named below the picture.
+    files["liver-met"]["cd8"].write_bytes(b"broken")
+    again = Album(tmp_path / "again", "pet", "pet")
+    draw_truth(again, result, acquisition, files)
+    assert f"Left out, as they cannot be read: {files['liver-met']['cd8'].name}." in again.records[0]["caption"]
+    assert "Left out" not in album.records[0]["caption"]
 
 
 def test_of_several_scans_the_true_uptake_is_that_of_the_nearest_in_time(tmp_path: Path) -> None:
@@ -199,7 +205,7 @@ def test_of_several_scans_the_true_uptake_is_that_of_the_nearest_in_time(tmp_pat
     given = datetime(2024, 3, 1, 9)
     for hours, expected in ((25, 1.0), (70, 2.0)):
         late = replace(acquisition, administered_time=given, acquisition_time=given + timedelta(hours=hours))
-        uptake = _uptake(files, _read(files), late, identify(late).record)
+        uptake = _uptake(files, _read(files)[0], late, identify(late).record)
         assert uptake is not None and uptake.numpy().max() == expected
 
 

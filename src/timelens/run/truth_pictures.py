@@ -76,7 +76,7 @@ def draw_truth(
     acquisition
         The scan that was measured.
     files
-        As :func:`truth_files` gives them. Files that cannot be read are left out.
+        As :func:`truth_files` gives them. What cannot be read stands in the caption as left out.
     """
     seen = result.maps.get("suv")
     if acquisition is None or seen is None or seen.geometry is None:
@@ -85,11 +85,11 @@ def draw_truth(
         seen = seen.frame(seen.shape[0] - 1)
     agent = identify(acquisition).record
     for tumour, by_field in files.items():
-        volumes = _read(by_field)
+        volumes, unread = _read(by_field)
         if _CELLS in volumes:
             uptake = _uptake(by_field, volumes, acquisition, agent)
             name = str(_said(by_field[_CELLS]).get("Tumour") or tumour)
-            _draw(album, name, volumes, uptake, seen, _lesions(result.regions, seen), acquisition, agent)
+            _draw(album, name, volumes, uptake, seen, _lesions(result.regions, seen), acquisition, agent, unread)
 
 
 def _draw(
@@ -101,6 +101,7 @@ def _draw(
     lesions: NDArray[Any] | None,
     acquisition: Acquisition,
     agent: Any,
+    unread: list[str],
 ) -> None:
     from timelens.figures.anatomy import PLANES, Display
     from timelens.figures.truth import TruthField, truth_figure
@@ -142,16 +143,18 @@ def _draw(
         heading=f"{tumour}: the simulated tumour, and what {shown} shows of it",
         letters=(display.letters(down), display.letters(right)),
     )
-    album.keep(figure, tumour, "truth", f"{tumour}: truth and image", _caption(shown, uptake is not None))
+    album.keep(figure, tumour, "truth", f"{tumour}: truth and image", _caption(shown, uptake is not None, unread))
 
 
-def _caption(agent: str, known: bool) -> str:
+def _caption(agent: str, known: bool, unread: list[str]) -> str:
     truth = f"the true uptake of {agent} at the time of the scan, and " if known else ""
+    lost = f" Left out, as they cannot be read: {', '.join(unread)}." if unread else ""
     return (
         "One axial plane through the middle of the simulated tumour. Above: what is truly there. "
         f"Below: {truth}what the scanner made of it in the same plane"
         f"{' and on the same grey scale' if known else ''}. A scanner blurs what is smaller than its resolution "
         "and adds noise, so the image is coarser than the tumour, and what was measured differs from what is there."
+        + lost
     )
 
 
@@ -165,17 +168,20 @@ def _title(field: str) -> str:
     return component.name if component is not None else field.replace("_", " ").capitalize()
 
 
-def _read(files: Mapping[str, Path]) -> dict[str, Image]:
-    found = {}
+def _read(files: Mapping[str, Path]) -> tuple[dict[str, Image], list[str]]:
+    """Fields by name, and the files that hold none."""
+    found, unread = {}, []
     for field, path in files.items():
         try:
-            data = nifti.read(path)
+            image = nifti.read(path).image
         except TimelensError:
+            unread.append(path.name)
             continue
-        image = data.image
         if image.geometry is not None and len(image.shape) == 3:
             found[field] = image
-    return found
+        else:
+            unread.append(path.name)
+    return found, unread
 
 
 def _tumour(volumes: Mapping[str, Image]) -> NDArray[np.bool_]:

@@ -69,6 +69,7 @@ def test_voxels_hold_what_the_host_lost(human, tumour) -> None:
     blood = np.interp([3600.0, day, 2 * day], result.curves.time_s, result.curves.blood) * vessels
     np.testing.assert_allclose(held - blood, lost, rtol=0.25)
     assert (held - blood)[-1] == pytest.approx(lost[-1], rel=0.02)
+    assert result.agreement["flank"] == pytest.approx(1, abs=0.02)
     np.testing.assert_allclose(result.curves.total, 1, rtol=1e-9)
     truth = result.truth["flank"]
     assert np.median(truth.occupancy[inside]) > 0.5 and truth.saturated[inside].mean() > 0.9

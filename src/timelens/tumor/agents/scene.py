@@ -67,12 +67,16 @@ class AgentScene:
         Blood, plasma and organs.
     rates, truth
         Per tumour and voxel; occupancy is NaN where no part of the voxel is tumour.
+    agreement
+        What the voxels of each tumour hold over what the host lost to it, at the last time; 1 within 2 %, else the
+        passes ended before both agreed.
     """
 
     scene: Scene
     curves: HostCurves
     rates: Mapping[str, TissueRates]
     truth: Mapping[str, TissueTruth]
+    agreement: Mapping[str, float]
 
 
 def agent_scene(
@@ -134,6 +138,7 @@ def agent_scene(
     knots = np.union1d(default_times(end), [infusion_s] if 0 < infusion_s < end else [])
     frames = Frames.instants(at)
     sample = {name: _thinned(_within(rates[name], placed.tumour.masks["tumour"])) for name, placed in tumours.items()}
+    ratio: dict[str, float] = {}
     for _ in range(_PASSES):
         curves = simulate_host(body.host, parameters, knots, infusion_s=infusion_s, tumours=lumped)
         ratio = {name: _held(each, curves, name, float(at[-1]), dose_nmol) for name, each in sample.items()}
@@ -158,7 +163,7 @@ def agent_scene(
         fields.append(TumourField(name, share, at, suv, placed.tumour.geometry.spacing, placed.centre))
     kinetics = {f.name: _mean_truth(truth[f.name], f.share) for f in fields}
     scene = Scene(body.patient, curves_of(curves, body.regions), tuple(fields), day, body.host.species, kinetics)
-    return AgentScene(scene, curves, rates, truth)
+    return AgentScene(scene, curves, rates, truth, ratio)
 
 
 def _mean_truth(truth: TissueTruth, share: np.ndarray) -> dict[str, float]:
