@@ -6,6 +6,7 @@ processes write them.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from timelens.engines.regions.labels import find_regions
 from timelens.engines.regions.segment import fixed_threshold
-from timelens.errors import UsageError
+from timelens.errors import TimelensError, UsageError
 from timelens.formats import bids
 from timelens.formats.dicom import uid
 from timelens.knowledge import quantities
@@ -141,11 +142,15 @@ def simulate_cohort(spec: Mapping[str, Any] | str | Path, out: str | Path, *, jo
         bids.describe(root, plan.name)
         (root / "derivatives" / "masks").mkdir(parents=True)
         bids.describe(root / "derivatives" / "masks", f"{plan.name} masks", derivative=True)
-    if jobs > 1 and len(tasks) > 1:
-        with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
-            parts = list(pool.map(_subject, tasks))
-    else:
-        parts = [_subject(task) for task in tasks]
+    try:
+        if jobs > 1 and len(tasks) > 1:
+            with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
+                parts = list(pool.map(_subject, tasks))
+        else:
+            parts = [_subject(task) for task in tasks]
+    except TimelensError:  # the folder was empty before: once the specification is mended, it can be used again
+        shutil.rmtree(root)
+        raise
     rows = [row for part in parts for row in part.truth]
     write_rows(root / "participants.tsv", people, ("participant_id", "arm"), separator="\t")
     write_rows(root / "truth" / "truth.csv", rows, COLUMNS)
@@ -250,6 +255,11 @@ def _grid(spec: Spec, scene: Scene, voxel_mm: tuple[float, float, float], frame:
     low, high = (np.array(edge) for edge in extent(scene))
     low, high = low - margin, high + margin
     if spec.range_mm is not None:
+        if spec.range_mm[1] <= low[2] or spec.range_mm[0] >= high[2]:
+            raise UsageError(
+                "The range lies beside the body", field="range_mm", found=spec.range_mm,
+                expected=f"some of {low[2]:.0f} to {high[2]:.0f} mm",
+            )  # fmt: skip
         low[2], high[2] = spec.range_mm
     slices, rows, columns = voxel_mm
     length = high - low

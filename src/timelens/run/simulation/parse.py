@@ -123,6 +123,12 @@ def _doses(content: Mapping[str, Any], host: str | None) -> tuple[Dose, ...]:
     listed = content.get("administrations")
     if listed is None:
         listed = [{"name": "pet", **{k: v for k, v in content.items() if k in _DOSE - {"protocol"}}}]
+    elif idle := sorted((_DOSE - {"protocol"}) & set(content)):
+        raise UsageError(
+            "Where administrations are listed, agent and activity stand in each of them",
+            field=f"specification: {', '.join(idle)}", found={name: content[name] for name in idle},
+            mend="move it into the entry it belongs to",
+        )  # fmt: skip
     if not isinstance(listed, Sequence) or isinstance(listed, str) or not listed:
         raise UsageError("Administrations are a list", field="administrations", found=listed, expected="[{agent: FDG}]")
     doses = []
@@ -136,6 +142,13 @@ def _doses(content: Mapping[str, Any], host: str | None) -> tuple[Dose, ...]:
 
 
 def _dose(item: Mapping[str, Any], where: str, content: Mapping[str, Any], host: str | None) -> Dose:
+    if "administrations" in content and not item.get("agent"):
+        raise UsageError("An administration names its agent", field=f"{where}.agent", expected="a name, as FDG")
+    if item.get("activity_bq") is not None and item.get("activity_bq_per_g") is not None:
+        raise UsageError(
+            "An activity is stated in one way", field=f"{where}.activity_bq, activity_bq_per_g",
+            found=(item["activity_bq"], item["activity_bq_per_g"]), expected="one of them",
+        )  # fmt: skip
     agent = str(item.get("agent", "FDG"))
     small = _MOUSE_PET if host == "mouse" else {}
     protocol = {**small, **dict(content.get("protocol") or {}), **dict(item.get("protocol") or {})}
