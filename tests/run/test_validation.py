@@ -8,8 +8,10 @@ import math
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from timelens.errors import UsageError
+from timelens.run import show
 from timelens.run.validation import COLUMNS, LENSES, read_protocol, validate, write_validation
 from timelens.run.validation.pet import RULES, draw
 from timelens.run.validation.phantom import DIAMETERS, TUMOURS
@@ -141,3 +143,14 @@ def test_a_summary_by_hand():
     lost = summary([Draw("a", "b", "c", "1", math.nan, 0.0, 0.0, False, 5.0, 8.0) for _ in draws])
     assert (lost["n"], lost["truth"], lost["bias_percent"], lost["coverage_95"]) == (0, None, None, None)
     assert (lost["detection_limit"], lost["diameter_mm"]) == (None, None)
+
+
+def test_the_table_on_the_screen_keeps_names_and_numbers_whole_on_eighty_columns(capsys, monkeypatch):
+    monkeypatch.setattr(show, "_out", Console(width=80))
+    row = {"case": "spheres", "quantity": "suv_mean_pvc", "region": "sphere 10 mm", "truth": 7.05, "unit": "g/mL"}
+    row |= {"bias_percent": -1.04, "spread_percent": 118.1, "coverage_95": 1.0, "bias_object_percent": 4715.2}
+    show.validation([row | {"detection_limit": 3.3, "n": 30}], [], as_json=False)
+    text = capsys.readouterr().out
+    for whole in ("(corrected)", "sphere 10 mm", "118.1", "100.0", "+4715.2"):
+        assert whole in text
+    assert "…" not in text

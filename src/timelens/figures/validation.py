@@ -117,7 +117,7 @@ def dots_figure(rows: Sequence[Row], *, column: str = "bias_percent") -> Figure:
                 bias.errorbar(row[column], place, xerr=row["spread_percent"] or 0.0, fmt="o", color=colour,
                               markersize=4, elinewidth=1)  # fmt: skip
             if row["coverage_95"] is not None:
-                cover.plot(100 * row["coverage_95"], place, "o", color=colour, markersize=4)
+                cover.plot(100 * row["coverage_95"], place, "o", color=colour, markersize=4, clip_on=False)
             marks.append(place)
             labels.append(f"{row['region']}, {_symbol(row['quantity'])}")
             place -= 1

@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -202,15 +203,15 @@ def result(study: StudyRun, page: Path, *, as_json: bool) -> None:
 
 def _burden(measurements: Sequence[Measurement]) -> Table:
     """One line a lesion and one a scan; the agent stands there where a session has several."""
-    table = Table(title="Lesions", title_justify="left", title_style="bold")
+    table = Table(title="Lesions", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     scans = {(m.subject, m.session, m.acquisition, m.agent) for m in measurements if m.quantity in _HEADLINES}
     several = len({scan[:2] for scan in scans}) < len(scans)
     for name in ("subject", "session", *(["agent"] if several else []), "region"):
-        table.add_column(name, no_wrap=name in ("subject", "session"))
+        table.add_column(name, no_wrap=name != "agent", min_width=12 if name == "agent" else None, overflow="fold")
     shown = [*_HEADLINES]
     for name in shown:
         known = quantities.get(name)
-        table.add_column(f"{known.symbol}\n[dim]{known.unit}[/dim]", justify="right")
+        table.add_column(f"{known.symbol}\n[dim]{known.unit}[/dim]", justify="right", no_wrap=True)
     cells: dict[tuple[str, str, str, str, str], dict[str, Measurement]] = {}
     for m in measurements:
         if m.time_s == m.time_s:
@@ -239,11 +240,13 @@ def validation(found: Sequence[Mapping[str, Any]], files: Sequence[Path], *, as_
     if as_json:
         write_json(list(found))
         return
-    table = Table(title="Validation", title_justify="left", title_style="bold")
-    for column, side in (("quantity", "left"), ("lesion", "left"), ("truth", "right"), ("unit", "left"),
-                         ("bias", "right"), ("spread", "right"), ("cover", "right"), ("bias of\nobject", "right"),
-                         ("limit", "right"), ("n", "right")):  # fmt: skip
-        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    table = Table(title="Validation", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    least = {"quantity": 11, "lesion": 12}
+    for column in ["quantity", "lesion", "truth", "unit", "bias,%", "spread,%", "cover,%", "object,%", "limit", "n"]:
+        words = column in ("quantity", "lesion", "unit")
+        side: Literal["left", "right"] = "left" if words else "right"
+        head = column.replace(",", "\n")
+        table.add_column(head, justify=side, no_wrap=not words, overflow="fold", min_width=least.get(column))
     before, case = "", ""
     for row in found:
         known = quantities.find(row["quantity"])
@@ -266,4 +269,4 @@ def validation(found: Sequence[Mapping[str, Any]], files: Sequence[Path], *, as_
 
 
 def _percent(value: float | None, *, sign: str = "+") -> str:
-    return "–" if value is None else f"{value:{sign}.1f} %"
+    return "–" if value is None else f"{value:{sign}.1f}"
