@@ -68,7 +68,7 @@ def covering(curve: InputFunction, frames: Frames, *, file: str = "") -> tuple[I
         raise DataError(
             "Blood samples span one sixtieth of the scan: their times are minutes, read as seconds",
             expected="samples up to the end of the scan",
-            mend="state the unit of the column time: min",
+            mend="state the unit of the column time: min; if the blood is right, check the unit of the frame times",
             **facts,
         )
     if last > 20 * end:
