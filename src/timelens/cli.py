@@ -163,7 +163,9 @@ def demo(
     from timelens.run.demo import run_demo
 
     with show.progress() as progress:
-        made = run_demo(out, lenses=lenses.split(","), full=full, jobs=jobs, progress=progress)
+        made = run_demo(
+            out, lenses=lenses.split(","), full=full, jobs=jobs, progress=progress, simulated=show.simulated
+        )
     from timelens.report import build
 
     page = build(made.results)
@@ -178,9 +180,10 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Write a simulated cohort as DICOM or PET-BIDS, with its truth beside it."""
+    from timelens.run import show
     from timelens.run.simulation.cohort import simulate_cohort
 
-    made = simulate_cohort(spec, out, jobs=jobs)
+    made = simulate_cohort(spec, out, jobs=jobs, progress=show.simulated)
     facts = {"out": str(made.folder), "scans": made.scans, "truth": str(made.folder / "truth" / "truth.csv")}
     typer.echo(json.dumps(facts) if as_json else f"{made.scans} scans in {out}; truth: {facts['truth']}")
 

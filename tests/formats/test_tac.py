@@ -136,3 +136,12 @@ def test_heads_of_columns() -> None:
     assert table.comments == {"unit": "kBq/mL"}
     with pytest.raises(FormatError):
         parse_headed("#only\n#comments\n")
+
+
+def test_a_region_without_any_value_is_a_curve_and_text_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "tacs.tsv"
+    rows = [[0, 30, 1.0, "n/a", "early"], [30, 90, 2.0, "", ""], [90, 150, "n/a", "nan", "late"]]
+    path.write_text(_lines("frame_start\tframe_end\ttumour\tliver\tnote", rows), encoding="utf-8")
+    table = tac.read(path, unit="kBq/mL")
+    assert table.names == ("tumour", "liver")
+    np.testing.assert_array_equal(np.isnan(table.curves), [[False, True], [False, True], [True, True]])

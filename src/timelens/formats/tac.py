@@ -115,7 +115,7 @@ def read(path: str | Path, *, unit: str | None = None, time_unit: str | None = N
 
     begins = seconds(start)
     ends = seconds(end) if end is not None else begins + seconds(length or 0)
-    where = [k for k, name in enumerate(plain) if _is_curve(name, columns[k]) and k not in (start, end, length)]
+    where = [k for k, name in enumerate(plain) if _is_curve(name, table, k) and k not in (start, end, length)]
     if not where:
         raise FormatError("The table holds no curves", file=place, field="columns", found=", ".join(table.names))
     stated = _unit_of(place, table, plain, where, end, said)
@@ -142,8 +142,22 @@ def _find(plain: list[str], wanted: tuple[str, ...]) -> int | None:
     return None
 
 
-def _is_curve(name: str, values: Floats) -> bool:
-    return name not in (*_WEIGHT, *_NOT_CURVES) and bool(np.isfinite(values).any())
+def _is_curve(name: str, table: HeadedTable, column: int) -> bool:
+    """Whether a column is no text; one without any value is a curve too, so that nobody misses it."""
+    cells = (row[column] for row in table.rows)
+    return name not in (*_WEIGHT, *_NOT_CURVES) and all(_empty(cell) or _is_number(cell) for cell in cells)
+
+
+def _empty(cell: str) -> bool:
+    return cell.lower() in ("", "n/a", "na", "nan")
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _numbers(place: Path, table: HeadedTable) -> list[Floats]:
@@ -160,11 +174,9 @@ def _numbers(place: Path, table: HeadedTable) -> list[Floats]:
                     "A row has another number of cells than there are columns", file=place, field=f"row {i + 1}",
                     found=len(row), expected=len(table.names),
                 )  # fmt: skip
-            if row[k].lower() in ("", "n/a", "na", "nan"):
-                continue
-            try:
+            if _is_number(row[k]):
                 values[i] = float(row[k])
-            except ValueError:
+            elif not _empty(row[k]):
                 bad = bad or (i, row[k])
         if bad is not None and np.isfinite(values).any():
             raise FormatError(

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,7 @@ def run_demo(
     full: bool = False,
     jobs: int = 1,
     progress: Progress | None = None,
+    simulated: Callable[[int, int, str], None] | None = None,
 ) -> Demo:
     """Simulate a trial, run it, and hold the results against the truth.
 
@@ -110,6 +111,8 @@ def run_demo(
         As for :func:`timelens.run.demo_spec.demo_spec`.
     jobs, progress
         As for :func:`timelens.run.api.run_study`.
+    simulated
+        Told of every subject that was simulated: done, all, name.
 
     Raises
     ------
@@ -133,7 +136,7 @@ def run_demo(
             )
         shutil.rmtree(study)
     # A small study is written sooner than other processes start.
-    truth = simulate_cohort(demo_spec(seed=seed, full=full), study, jobs=jobs if full else 1).truth
+    truth = simulate_cohort(demo_spec(seed=seed, full=full), study, jobs=jobs if full else 1, progress=simulated).truth
     run = run_study(study, results, jobs=jobs, progress=progress)
     rows = compare(truth, run.measurements, results)
     write_rows(table, rows, COLUMNS)

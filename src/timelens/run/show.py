@@ -63,6 +63,11 @@ def _problem(problem: Problem | Mapping[str, str]) -> None:
             _err.print(Text(f"  {name:9}{facts[name]}", style="dim"), soft_wrap=True)
 
 
+def simulated(done: int, total: int, name: str) -> None:
+    """A line for each subject that was simulated."""
+    _err.print(f"[{done}/{total}] {name}: simulated")
+
+
 @contextmanager
 def progress() -> Iterator[Progress]:
     """A bar with subject counts and time left on a terminal, log lines elsewhere."""
@@ -83,7 +88,7 @@ def progress() -> Iterator[Progress]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, console=_err, transient=True) as bar:
-        task = bar.add_task("Reading", total=None)
+        task = bar.add_task("Working", total=None)
 
         def step(done: int, total: int, outcome: Outcome) -> None:
             bar.update(task, completed=done, total=total, description=f"{outcome.name} {outcome.status}")

@@ -7,7 +7,7 @@ processes write them.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -48,7 +48,10 @@ from timelens.study.geometry import Geometry
 from timelens.tumor.paint import extent
 from timelens.tumor.scene import Scene
 
-__all__ = ["COLUMNS", "TRUE_OUTLINE", "Cohort", "simulate_cohort"]
+__all__ = ["COLUMNS", "TRUE_OUTLINE", "Cohort", "Progress", "simulate_cohort"]
+
+#: Told of every subject that was written: done, all, name.
+Progress = Callable[[int, int, str], None]
 
 #: Columns of ``truth/truth.csv``.
 COLUMNS = (
@@ -87,7 +90,9 @@ class _Done:
     populations: list[dict[str, Any]]
 
 
-def simulate_cohort(spec: Mapping[str, Any] | str | Path, out: str | Path, *, jobs: int = 1) -> Cohort:
+def simulate_cohort(
+    spec: Mapping[str, Any] | str | Path, out: str | Path, *, jobs: int = 1, progress: Progress | None = None
+) -> Cohort:
     """Write a cohort and its truth.
 
     Parameters
@@ -117,6 +122,8 @@ def simulate_cohort(spec: Mapping[str, Any] | str | Path, out: str | Path, *, jo
         tumours ``fields/``, ``tumours.csv`` and ``populations.csv``. Must not exist or be empty.
     jobs
         Processes.
+    progress
+        Called with subjects done, subjects in all, and the name of the one that was written.
 
     Raises
     ------
@@ -145,9 +152,9 @@ def simulate_cohort(spec: Mapping[str, Any] | str | Path, out: str | Path, *, jo
     try:
         if jobs > 1 and len(tasks) > 1:
             with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
-                parts = list(pool.map(_subject, tasks))
+                parts = _followed(pool.map(_subject, tasks), people, progress)
         else:
-            parts = [_subject(task) for task in tasks]
+            parts = _followed(map(_subject, tasks), people, progress)
     except TimelensError:  # the folder was empty before: once the specification is mended, it can be used again
         shutil.rmtree(root)
         raise
@@ -160,6 +167,15 @@ def simulate_cohort(spec: Mapping[str, Any] | str | Path, out: str | Path, *, jo
     (root / "truth" / "cohort.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     scans = len({(r["subject"], r["session"], r["acquisition"]) for r in rows})
     return Cohort(root, scans, rows)
+
+
+def _followed(parts: Iterable[_Done], people: Sequence[Mapping[str, Any]], progress: Progress | None) -> list[_Done]:
+    done = []
+    for part, person in zip(parts, people, strict=True):
+        done.append(part)
+        if progress is not None:
+            progress(len(done), len(people), str(person["participant_id"]))
+    return done
 
 
 def _subject(task: _Task) -> _Done:
