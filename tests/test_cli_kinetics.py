@@ -82,7 +82,7 @@ def test_folder_of_tables_and_pictures(files: tuple[Path, Path], tmp_path: Path)
     names = {p.name for p in written}
     assert {"parameters.csv", "tacs.tsv", "fits.tsv", "graphs.tsv", "input.tsv", "kinetics_fits.png"} <= names
     table = pd.read_csv(tmp_path / "out" / "parameters.csv")
-    assert set(table.model) == {"patlak", "logan"}
+    assert set(table.model) == {"patlak", "logan"} and (table.t_star_min == 15).all()
     logan = table[table.parameter == "v_t"].set_index("region").value
     assert logan["tumour"] == pytest.approx(K1 / K2 * (1 - VB), rel=0.03)
     assert logan["muscle"] == pytest.approx(logan["tumour"] / 5, rel=1e-6)

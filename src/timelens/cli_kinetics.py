@@ -91,7 +91,7 @@ def _kinetics(
     )
     result = fit_curves(tacs, blood or (), options)
     files = write_kinetics(result, out) if out is not None else []
-    _show(result, files, as_json)
+    _show(result, files, stated=t_star is not None, as_json=as_json)
     if any(p.severity == "error" for p in result.problems):
         raise typer.Exit(1)
 
@@ -120,7 +120,7 @@ def _list(as_json: bool) -> None:
         typer.echo(f"{kind.name:20} {kind.needs:10} {kind.title}")
 
 
-def _show(result: KineticResult, files: list[Path], as_json: bool) -> None:
+def _show(result: KineticResult, files: list[Path], *, stated: bool, as_json: bool) -> None:
     from timelens.run.kinetics import parameter_rows
 
     rows = parameter_rows(result)
@@ -131,6 +131,8 @@ def _show(result: KineticResult, files: list[Path], as_json: bool) -> None:
         _table(rows)
         for line in result.given.how:
             typer.echo(f"input: {line}")
+        for name, start in result.fits.t_star_s.items():
+            typer.echo(f"{name}: t* {start / 60:g} min" + ("" if stated else ", found: the points then lie on a line"))
         for file in files:
             typer.echo(str(file))
     for problem in result.problems:

@@ -131,7 +131,8 @@ def fit_curves(tacs: Path, blood: Sequence[Path], options: KineticOptions) -> Ki
 
 
 def parameter_rows(result: KineticResult) -> list[dict[str, Any]]:
-    """Rows of region, model, parameter, value, standard_error, lower, upper, unit, flags and reason."""
+    """Rows of region, model, parameter, value, standard_error, lower, upper, unit, t_star_min, flags and reason."""
+    starts = result.fits.t_star_s
     return [
         {
             "region": row.region,
@@ -142,6 +143,7 @@ def parameter_rows(result: KineticResult) -> list[dict[str, Any]]:
             "lower": row.lower,
             "upper": row.upper,
             "unit": row.unit,
+            "t_star_min": starts.get(row.method.split(";")[0], np.nan) / 60,
             "flags": row.flags,
             "reason": row.reason,
         }
