@@ -96,7 +96,7 @@ def _truth(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _table(title: str, **columns: Any) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, side in columns.items():
-        table.add_column(name, justify=side)
+        table.add_column(name, justify=side, overflow="fold", min_width=10 if name in ("region", "tumour") else None)
     return table
 
 
