@@ -184,15 +184,15 @@ class WithDelay:
             list(pool.map(work, range(0, count, _CHUNK)))
         return Fit(
             first.name,
-            {name: value.reshape(shape) for name, value in values.items()},
-            {name: value.reshape(shape) for name, value in errors.items()},
+            values,
+            errors,
             {**first.reported, "delay": "s"},
             first.main,
-            rss.reshape(shape),
+            rss,
             int((weight > 0).sum()),
             self.free_parameters,
-            reason.reshape(shape),
-        )
+            reason,
+        ).shaped(shape)
 
     def _voxels(self, block: Floats, weight: Floats) -> Fit:
         def fitted(delay: float, curves: Floats) -> Fit:

@@ -94,6 +94,24 @@ class Fit:
         """Whether the data determine the parameters: no flag that casts doubt, main error under half its value."""
         return np.asarray((self.reason & int(_DOUBTFUL)) == 0)
 
+    def shaped(self, shape: tuple[int, ...]) -> Fit:
+        """A fit of curves in a row, in the shape of the data without frames."""
+
+        def turned(array: Floats | None, leading: int) -> Floats | None:
+            return None if array is None else array.reshape(*array.shape[:leading], *shape)
+
+        return replace(
+            self,
+            parameters={name: value.reshape(shape) for name, value in self.parameters.items()},
+            standard_errors={name: value.reshape(shape) for name, value in self.standard_errors.items()},
+            weighted_rss=self.weighted_rss.reshape(shape),
+            reason=self.reason.reshape(shape),
+            covariance=turned(self.covariance, 2),
+            predicted=turned(self.predicted, 1),
+            residuals=turned(self.residuals, 1),
+            weights=turned(self.weights, 1),
+        )
+
     def predict(self) -> Floats:
         """The fitted curves at the frames."""
         if self.predicted is None:

@@ -136,20 +136,20 @@ class LinearModel(ABC):
         predicted[weight == 0], seen[weight == 0] = np.nan, np.nan
         return Fit(
             self.name,
-            {name: value.reshape(shape) for name, value in values.items()},
-            {name: value.reshape(shape) for name, value in errors.items()},
+            values,
+            errors,
             dict(self.reported),
             self.main,
-            rss.reshape(shape),
+            rss,
             used,
             self.free_parameters,
-            reason.reshape(shape),
-            covariance.reshape(len(values), len(values), *shape),
-            predicted.reshape(-1, *shape),
-            (seen - predicted).reshape(-1, *shape),
-            counted.reshape(-1, *shape),
+            reason,
+            covariance,
+            predicted,
+            seen - predicted,
+            counted,
             t_star=self.t_star,
-        )
+        ).shaped(shape)
 
     def map(
         self,
@@ -210,16 +210,16 @@ class LinearModel(ABC):
             list(pool.map(work, range(0, count, SLAB)))
         return Fit(
             self.name,
-            {name: values[i].reshape(shape) for i, name in enumerate(names)},
-            {name: errors[i].reshape(shape) for i, name in enumerate(names)},
+            dict(zip(names, values, strict=True)),
+            dict(zip(names, errors, strict=True)),
             dict(self.reported),
             self.main,
-            rss.reshape(shape),
+            rss,
             used,
             self.free_parameters,
-            reason.reshape(shape),
+            reason,
             t_star=self.t_star,
-        )
+        ).shaped(shape)
 
     @property
     def _tissue_terms(self) -> bool:

@@ -148,20 +148,20 @@ class SeparableModel(ABC):
 
         return Fit(
             self.name,
-            {name: value.reshape(shape) for name, value in values.items()},
-            {name: value.reshape(shape) for name, value in errors.items()},
+            values,
+            errors,
             {name: self.reported[name] for name in names},
             self.main,
-            rss.reshape(shape),
+            rss,
             used,
             self.free_parameters,
-            reason.reshape(shape),
-            covariance.reshape(len(names), len(names), *shape),
-            model.reshape(-1, *shape),
-            (curves - model).reshape(-1, *shape),
-            np.broadcast_to(weight, curves.shape).reshape(-1, *shape),
+            reason,
+            covariance,
+            model,
+            curves - model,
+            np.broadcast_to(weight, curves.shape),
             profile=interval,
-        )
+        ).shaped(shape)
 
     def map(
         self,
@@ -223,15 +223,15 @@ class SeparableModel(ABC):
             list(pool.map(work, range(0, count, chunk)))
         return Fit(
             self.name,
-            {name: value.reshape(shape) for name, value in values.items()},
-            {name: value.reshape(shape) for name, value in errors.items()},
+            values,
+            errors,
             dict(self.reported),
             self.main,
-            rss.reshape(shape),
+            rss,
             used,
             self.free_parameters,
-            reason.reshape(shape),
-        )
+            reason,
+        ).shaped(shape)
 
     def _search(self, weight: Floats) -> Any:
         """What the search needs for these weights; None with too few frames."""
