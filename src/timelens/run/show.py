@@ -194,7 +194,8 @@ def result(study: StudyRun, page: Path, *, as_json: bool) -> None:
             }
         )
         return
-    _out.print(_burden(study.measurements))
+    if any(m.quantity in ("mtv", "tmtv") for m in study.measurements):  # other modalities have no lesions to list
+        _out.print(_burden(study.measurements))
     for problem in study.problems:
         _problem(problem)
     states = [o.status for o in study.outcomes]
