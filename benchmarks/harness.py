@@ -29,6 +29,8 @@ from typing import Any
 
 from protocol import Contender, Row, Workload, load
 
+HELPERS = ("dcmri_pixels", "harness", "protocol")
+
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
@@ -43,7 +45,7 @@ POOLS = (
 
 def workload_files() -> dict[str, Path]:
     """The workloads of this folder by name."""
-    return {file.stem: file for file in sorted(HERE.glob("*.py")) if file.stem not in ("harness", "protocol")}
+    return {file.stem: file for file in sorted(HERE.glob("*.py")) if file.stem not in HELPERS}
 
 
 def machine() -> dict[str, Any]:
