@@ -32,8 +32,12 @@ def test_measurements_agree_with_the_truth(finished):
     table = pd.read_csv(out / "measurements.csv")
     whole = table[table.region == "section"].set_index(["quantity", "component"])
     for t in made.truth:
-        row = whole.loc[(t.quantity, t.region)]
-        assert row.lower <= t.seen <= row.upper and row.unit == t.unit
+        row = whole.loc[(t.quantity, t.component)]
+        assert row.unit == t.unit
+        if t.quantity == "nearest_cell_distance":
+            assert row.value == pytest.approx(t.seen, abs=0.5)
+        else:
+            assert row.lower <= t.seen <= row.upper
     assert (table.modality == "cytometry").all()
     lacking = whole.loc[("cell_density_area", "car-t-cell")]
     assert np.isnan(lacking.value) and "CAR" in lacking.reason

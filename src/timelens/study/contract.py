@@ -171,6 +171,8 @@ class Truth:
         Seconds from time zero at which it holds; NaN where the scan has one frame.
     acquisition
         Id of the simulated scan.
+    component
+        Of the knowledge base, where the value is of one; a pair is ``a|b``.
     """
 
     quantity: str
@@ -181,6 +183,7 @@ class Truth:
     centre: tuple[float, float, float] | None = None
     time_s: float = math.nan
     acquisition: str = ""
+    component: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import poisson
 from tests.lenses.cytometry.sections import cells, section
 
+from timelens.engines.unmixing.spillover import estimate
 from timelens.errors import UsageError
+from timelens.lenses.cytometry.ions import count_ions
 from timelens.lenses.cytometry.markers import MARKERS
-from timelens.lenses.cytometry.simulate import METALS, cytometry_protocol, express, paint, simulate, spill
+from timelens.lenses.cytometry.simulate import (
+    METALS,
+    cytometry_protocol,
+    express,
+    paint,
+    simulate,
+    single_stains,
+    spill,
+)
 from timelens.lenses.cytometry.types import SIGNATURES
 from timelens.study.contract import Protocol
 from timelens.study.table import Table
@@ -79,9 +90,41 @@ def test_counts_are_poisson_about_the_clean_picture():
     assert off.mean() == pytest.approx(0, abs=4 / np.sqrt(off.size)) and off.std() == pytest.approx(1, rel=0.01)
 
 
+def test_counts_of_dark_and_bright_levels_have_the_law_of_poisson(rng):
+    mean = np.array([[0.0, 0.15, 3.0, 59.0, 61.0, 4000.0]])
+    counts = count_ions(mean, np.zeros((200, 500), np.int64), rng).reshape(6, -1)
+    assert (counts == np.floor(counts)).all() and not counts[0].any()
+    assert counts.mean(axis=1) == pytest.approx(mean[0], rel=0.01)
+    assert counts.var(axis=1) == pytest.approx(mean[0], rel=0.02)
+    for m, values in zip(mean[0, 1:4], counts[1:4], strict=True):
+        table = np.bincount(values.astype(int))
+        law = poisson.pmf(np.arange(len(table)), m)
+        assert np.abs(table / len(values) - law).max() < 5 * np.sqrt(law.max() / len(values))
+
+
+def test_single_stains_tell_the_spillover():
+    rng = np.random.default_rng(2)
+    plan = Protocol("cytometry", {"spillover": 0.03})
+    found = estimate(single_stains(plan, rng), list(METALS))
+    truth = spill(list(METALS), 0.03)
+    assert np.abs(found.matrix - truth).max() < 0.003 and not found.unstained
+    pure = estimate(single_stains(Protocol("cytometry", {"spillover": 0.0}), rng), list(METALS))
+    assert np.abs(pure.matrix - np.eye(len(METALS))).max() < 0.001
+
+
+def test_distances_to_the_tumour_are_those_of_the_cells():
+    made, where = section(16), cells(16).data
+    rows = {t.component: t for t in made.truth if t.quantity == "nearest_cell_distance"}
+    tumour = where[where["component"] == "tumour-cell"]
+    own = where[where["component"] == "b-cell"]
+    away = np.hypot(*(own[c].to_numpy()[:, None] - tumour[c].to_numpy() for c in ("u_mm", "v_mm"))).min(axis=1)
+    assert rows["b-cell|tumour-cell"].ideal == pytest.approx(1e3 * np.median(away))
+    assert rows["b-cell|tumour-cell"].seen == pytest.approx(1e3 * np.median(away), abs=1.0)
+
+
 def test_the_truth_counts_the_cells():
     made = section(16)
-    rows = {(t.quantity, t.region): t for t in made.truth}
+    rows = {(t.quantity, t.component): t for t in made.truth}
     kinds = cells(16).data["component"]
     assert rows["cell_fraction", "b-cell"].ideal == pytest.approx((kinds == "b-cell").mean())
     t_cells = kinds.isin(["cd8-t-cell", "cd4-t-cell", "treg"]).mean()

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from timelens.errors import DataError, MissingFieldError, Problem
+from timelens.errors import DataError, MissingFieldError, Problem, UsageError
 from timelens.lenses.cytometry.recipe import DEFAULTS, WHYS, merged_steps
 from timelens.study.acquisition import Acquisition
-from timelens.study.contract import Match, Recipe, Result, Step
+from timelens.study.contract import Administration, Match, Protocol, Recipe, Result, Simulated, Step
 from timelens.study.image import Image
 from timelens.study.provenance import DEFAULT_SEED
 from timelens.study.region import Region
@@ -105,6 +105,38 @@ class CytometryLens:
         result.pictures["cells"] = tuple(found)
         result.pictures["channels"] = (values, tuple(labels), pixel_um)
         return result
+
+    def simulate(
+        self, scene: Any, administrations: Sequence[Administration], protocol: Protocol, rng: np.random.Generator
+    ) -> Simulated:
+        """Stain and read a section of a virtual tumour (:class:`~timelens.lenses.cytometry.scene.TissueScene`).
+
+        Parameters
+        ----------
+        scene
+            What is cut, and where.
+        administrations
+            Nothing is given to a section: left aside.
+        protocol
+            Parameters of :class:`~timelens.lenses.cytometry.simulate.CytometryProtocol`.
+        rng
+            Source of cells, expression and counts.
+
+        Raises
+        ------
+        UsageError
+            If the scene is no section of tissue, or the protocol is none.
+        DataError
+            If no cell lies in it.
+        """
+        from timelens.lenses.cytometry.scene import TissueScene
+        from timelens.lenses.cytometry.simulate import simulate
+
+        if not isinstance(scene, TissueScene):
+            raise UsageError("The scene is no section of tissue", field="scene", found=type(scene).__name__,
+                             expected="TissueScene, as lenses.cytometry.scene.biopsy makes it")  # fmt: skip
+        return simulate(scene.cells(rng), protocol, rng, name=scene.name, window_mm=scene.window_mm,
+                        thickness_um=1e3 * scene.section.thickness_mm, corner_um=scene.corner_um)  # fmt: skip
 
     def _sets(
         self,

@@ -1,4 +1,4 @@
-"""From the cells of a virtual section to the counts of a mass cytometer: expression, pixels, spillover, ions.
+"""From the cells of a virtual section to the counts of a mass cytometer, and its single stains.
 
 Each cell bears the markers of its type as the lens's own table states them, so that a simulation judges segmentation,
 noise, spillover and statistics, but not whether the table is true of real tissue. A marker that the table leaves open
@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from timelens.engines.cells.distances import nearest_distances
+from timelens.engines.cells.measure import measure_cells
 from timelens.engines.unmixing.spillover import possible
 from timelens.errors import UsageError
 from timelens.formats.cytometry import raster
 from timelens.knowledge import components
+from timelens.lenses.cytometry.ions import count_ions
 from timelens.lenses.cytometry.markers import MARKERS
 from timelens.lenses.cytometry.types import SIGNATURES
 from timelens.study.acquisition import Acquisition
@@ -28,7 +31,10 @@ from timelens.study.image import Image
 from timelens.study.region import Region
 from timelens.study.table import Table
 
-__all__ = ["METALS", "CytometryProtocol", "cytometry_protocol", "express", "paint", "simulate", "spill"]
+__all__ = [
+    "METALS", "SECTION", "CytometryProtocol", "cytometry_protocol", "express", "paint", "simulate", "single_stains",
+    "spill",
+]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
 
@@ -39,8 +45,11 @@ _MASSES = (
 )  # fmt: skip
 #: Metal to marker: the 30 markers of the table, and two of DNA.
 METALS: Mapping[str, str] = {**dict(zip(_MASSES, MARKERS, strict=True)), "Ir191": "DNA1", "Ir193": "DNA2"}
+#: Name of the whole region in rows of truth, as the lens has it.
+SECTION = "section"
 _NUCLEUS = 0.6
 _SLIDE = "simulated slide"
+_TUMOUR = "tumour-cell"
 
 
 @dataclass(frozen=True)
@@ -191,6 +200,40 @@ def spill(metals: Sequence[str], part: float) -> FloatArray:
     return matrix
 
 
+def single_stains(
+    protocol: Protocol | None, rng: np.random.Generator, *, pixels: int = 1000, brightness: float = 25.0
+) -> dict[str, FloatArray]:
+    """Counts of pixels that bear one metal each, as a laboratory measures them to know its spillover.
+
+    Parameters
+    ----------
+    protocol
+        Parameters of :class:`CytometryProtocol`; its spillover and background are what the pixels have.
+    rng
+        Same state, same counts.
+    pixels
+        Of each stain.
+    brightness
+        Mean ions of the stained metal relative to ``counts``: drops of antibody are far brighter than cells.
+
+    Returns
+    -------
+    dict
+        Metal to counts, shape (channels, pixels), channels as in :data:`METALS`: what
+        :func:`timelens.engines.unmixing.spillover.estimate` takes.
+    """
+    plan = cytometry_protocol(protocol)
+    metals = list(METALS)
+    matrix = spill(metals, plan.spillover)
+    shape = 1 / plan.variation**2
+    found = {}
+    for k, metal in enumerate(metals):
+        mean = np.full((pixels, len(metals)), plan.background)
+        mean[:, k] += rng.gamma(shape, brightness * plan.counts / shape, pixels)
+        found[metal] = rng.poisson(mean @ matrix).T.astype(np.float64)
+    return found
+
+
 def simulate(
     cells: Table,
     protocol: Protocol | None,
@@ -198,6 +241,8 @@ def simulate(
     *,
     name: str = "section",
     thickness_um: float = 4.0,
+    window_mm: tuple[float, float, float, float] | None = None,
+    corner_um: tuple[float, float] = (0.0, 0.0),
 ) -> Simulated:
     """Stain and read a virtual section.
 
@@ -214,12 +259,17 @@ def simulate(
         Id of the acquisition.
     thickness_um
         Of the section.
+    window_mm
+        What is read, as (first u, last u, first v, last v); by default as far as there are cells.
+    corner_um
+        Where the region begins on its slide, (X, Y).
 
     Returns
     -------
     Simulated
         The region with and without noise, its true labels, and the true density and part of every component that is
-        there: ``ideal`` counts all cells, ``seen`` those that have a pixel.
+        there, and the median distance of each type to the nearest tumour cell: ``ideal`` is of all cells, ``seen`` of
+        those that have a pixel, as their pixels lie.
 
     Raises
     ------
@@ -231,19 +281,21 @@ def simulate(
     if not len(frame):
         raise UsageError("The section holds no cells", field="cells", found="0 rows", expected="1 or more")
     names = [str(v) for v in frame["component"]]
-    y, x = (1e3 * (frame[c].to_numpy(float) - frame[c].min()) for c in ("v_mm", "u_mm"))
-    shape = (int(np.ceil(y.max() / plan.pixel_um)) + 1, int(np.ceil(x.max() / plan.pixel_um)) + 1)
+    u, v = (frame[c].to_numpy(float) for c in ("u_mm", "v_mm"))
+    u0, u1, v0, v1 = window_mm or (u.min(), u.max(), v.min(), v.max())
+    y, x = 1e3 * (v - v0), 1e3 * (u - u0)
+    extra = 0 if window_mm else 1
+    shape = (int(np.ceil(1e3 * (v1 - v0) / plan.pixel_um - 1e-6)) + extra,
+             int(np.ceil(1e3 * (u1 - u0) / plan.pixel_um - 1e-6)) + extra)  # fmt: skip
     radius = 500 * frame["diameter_mm"].to_numpy(float)
     labels, nucleus = paint(y, x, radius, _away(frame, thickness_um), shape, plan.pixel_um)
-    level = np.vstack([np.full(len(MARKERS), plan.background), express(names, plan, rng)])
-    mean = np.concatenate([
-        np.moveaxis(level[labels], -1, 0),
-        np.where(nucleus, plan.nuclear, plan.background)[None] * np.array([1.0, 1.7])[:, None, None],
-    ])  # fmt: skip
     metals = list(METALS)
-    clean = np.einsum("ij,iyx->jyx", spill(metals, plan.spillover), mean).astype(np.float32)
-    counts = rng.poisson(clean).astype(np.float32)
-    place = raster.place_on_slide(shape, pixel_um=(plan.pixel_um, plan.pixel_um), corner_um=(0.0, 0.0), slide=_SLIDE)
+    levels = _levels(express(names, plan, rng), metals, plan)
+    # Pixels of one cell, within or without its nucleus, are alike.
+    row = 2 * labels + nucleus
+    clean = np.ascontiguousarray(levels.T.astype(np.float32))[:, row]
+    counts = count_ions(levels, row, rng)
+    place = raster.place_on_slide(shape, pixel_um=(plan.pixel_um, plan.pixel_um), corner_um=corner_um, slide=_SLIDE)
 
     def region(values: NDArray[np.float32]) -> Acquisition:
         channels = raster.Channels(tuple(metals), tuple(METALS.values()))
@@ -256,9 +308,18 @@ def simulate(
     marks = Image(labels[None], unit="1", axes=axes, geometry=place, name="cells")
     seen = np.isin(np.arange(1, len(names) + 1), labels)
     numbers = {int(k): f"cell {k}" for k in np.flatnonzero(seen) + 1}
-    truth = Region("cells", "labels", numbers, labels=marks, method="simulated", extra={"cells": True})
+    outlines = Region("cells", "labels", numbers, labels=marks, method="simulated", extra={"cells": True})
     area = shape[0] * shape[1] * plan.pixel_um**2 * 1e-6
-    return Simulated((region(counts),), (truth,), _truth(names, seen, area, name), (region(clean),))
+    truth = (*_amounts(names, seen, area, name), *_distances(names, (y, x), labels, plan.pixel_um, name))
+    return Simulated((region(counts),), (outlines,), truth, (region(clean),))
+
+
+def _levels(level: FloatArray, metals: Sequence[str], plan: CytometryProtocol) -> FloatArray:
+    """Mean ions per pixel (rows, channels) of the ground and of each cell: a row without, a row with nucleus."""
+    twice = np.repeat(np.vstack([np.full(level.shape[1], plan.background), level]), 2, axis=0)
+    dna = np.tile([[plan.background], [plan.nuclear]], (len(twice) // 2, 1)) * np.array([1.0, 1.7])
+    found: FloatArray = np.hstack([twice, dna]) @ spill(metals, plan.spillover)
+    return found
 
 
 def _away(frame: Any, thickness_um: float) -> FloatArray:
@@ -267,20 +328,43 @@ def _away(frame: Any, thickness_um: float) -> FloatArray:
     return np.maximum(np.abs(z - (z.min() + z.max()) / 2) - thickness_um / 2, 0.0)
 
 
-def _truth(names: Sequence[str], seen: NDArray[np.bool_], area_mm2: float, acquisition: str) -> tuple[Truth, ...]:
+def _amounts(names: Sequence[str], seen: NDArray[np.bool_], area_mm2: float, acquisition: str) -> list[Truth]:
+    """Density and part of all cells, of each type, its family and all cells."""
     kinds = np.array(names)
     wanted = [*dict.fromkeys(names), *sorted({s.family for k, s in SIGNATURES.items() if s.family and k in names})]
     rows = []
     for component in ("cell", *dict.fromkeys(wanted)):
         own = np.ones(len(kinds), bool) if component == "cell" else np.isin(kinds, sorted(components.family(component)))
+        of: dict[str, Any] = {"component": component, "acquisition": acquisition}
         rows.append(
-            Truth("cell_density_area", "{cells}/mm2", component, own.sum() / area_mm2, (own & seen).sum() / area_mm2,
-                  acquisition=acquisition)
+            Truth("cell_density_area", "{cells}/mm2", SECTION, own.sum() / area_mm2, (own & seen).sum() / area_mm2,
+                  **of)
         )  # fmt: skip
         if component != "cell":
-            rows.append(
-                Truth(
-                    "cell_fraction", "1", component, float(own.mean()), float(own[seen].mean()), acquisition=acquisition
-                )
-            )
-    return tuple(rows)
+            part = float(own[seen].mean()) if seen.any() else float("nan")
+            rows.append(Truth("cell_fraction", "1", SECTION, float(own.mean()), part, **of))
+    return rows
+
+
+def _distances(
+    names: Sequence[str],
+    place_um: tuple[FloatArray, FloatArray],
+    labels: NDArray[np.int32],
+    pixel_um: float,
+    acquisition: str,
+) -> list[Truth]:
+    """Median distance of each type to the nearest tumour cell: of centres, and of pixels."""
+    kinds = list(dict.fromkeys(names))
+    if _TUMOUR not in kinds:
+        return []
+    code = np.array([kinds.index(n) for n in names], np.int64)
+    painted = measure_cells(np.zeros((1, *labels.shape)), labels, (pixel_um, pixel_um))
+    ideal = nearest_distances(*place_um, code, len(kinds)).median()
+    seen = nearest_distances(painted.y_um, painted.x_um, code[painted.label - 1], len(kinds)).median()
+    to = kinds.index(_TUMOUR)
+    return [
+        Truth("nearest_cell_distance", "um", SECTION, float(ideal[k, to]), float(seen[k, to]),
+              acquisition=acquisition, component=f"{kind}|{_TUMOUR}")
+        for k, kind in enumerate(kinds)
+        if np.isfinite(ideal[k, to])
+    ]  # fmt: skip

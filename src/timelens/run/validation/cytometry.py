@@ -82,10 +82,10 @@ def draw(protocol: Protocol, case: str, rng: np.random.Generator) -> list[Draw]:
     rows = {(m.quantity, m.component): m for m in result.measurements if m.region == "section"}
     found = []
     for t in made.truth:
-        row = rows.get((t.quantity, t.region))
-        if t.region in _COMPONENTS and t.seen > 0:
+        row = rows.get((t.quantity, t.component))
+        if t.component in _COMPONENTS and t.seen > 0:
             found.append(
-                Draw(case, t.region, t.quantity, t.unit, row.value if row is not None else math.nan, math.nan, math.nan,
+                Draw(case, t.component, t.quantity, t.unit, row.value if row is not None else math.nan, math.nan, math.nan,
                      False, t.seen, t.ideal)
             )  # fmt: skip
     (measured,) = result.pictures["cells"]
