@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import poisson
 
 from timelens.engines.cells import graph
-from timelens.engines.cells.compartments import compartments, density, mixing_score
+from timelens.engines.cells.compartments import _area, compartments, density, mixing_score
 from timelens.engines.cells.interaction import count
 from timelens.engines.cells.window import Window
 from timelens.errors import UsageError
@@ -57,6 +57,35 @@ def test_a_round_nest_has_its_area_border_and_profile(rng):
     assert profile.cells.sum() == ((found.at(y, x) >= -200) & (found.at(y, x) < 150)).sum()
     with pytest.raises(UsageError, match="ascend"):
         found.profile(y, x, [0, 0])
+
+
+@pytest.mark.parametrize(("height", "width"), [(1000.0, 1000.0), (1003.0, 1001.5)])
+def test_areas_of_a_disc_and_of_half_a_plane(rng, height, width):
+    """Whole pixels at the edge of the section once made areas up to 1 % too large, and steps of the border margins."""
+    window = Window.rectangle(height, width)
+    y, x = rng.random((2, 20000)) * [[height], [width]]
+    disc = compartments(y, x, np.hypot(y - 500, x - 500) < 300, window, margin=50)
+    plane = compartments(y, x, x < 437, window, margin=50)
+    whole = height * width * 1e-6
+    for found in (disc, plane):
+        assert sum(found.area_mm2(n) for n in ("nest", "margin", "stroma")) == pytest.approx(whole, rel=1e-12)
+    # A smoothed round border lies sigma^2 / 2 radius = 0.7 um inside of the true one.
+    inner, outer = np.pi * (0.25 - 0.0007) ** 2, np.pi * (0.35 - 0.0007) ** 2
+    assert disc.area_mm2("nest") == pytest.approx(inner, rel=0.01)
+    assert disc.area_mm2("margin") == pytest.approx(outer - inner, rel=0.008)
+    assert disc.area_mm2("stroma") == pytest.approx(whole - outer, rel=0.008)
+    assert plane.area_mm2("nest") == pytest.approx(height * 387e-6, rel=0.008)
+    assert plane.area_mm2("margin") == pytest.approx(height * 100e-6, rel=0.008)
+
+
+def test_the_area_of_a_mask_is_shared_out_exactly(rng):
+    mask = rng.random((37, 41)) < 0.7
+    window = Window.from_mask(mask, (3.0, 2.0))
+    found = _area(window, (23, 17), 5.0)
+    fine = np.zeros((115, 85))
+    fine[:111, :82] = np.kron(mask, np.ones((3, 2)))
+    assert found == pytest.approx(fine.reshape(23, 5, 17, 5).sum(axis=(1, 3)))
+    assert found.sum() == pytest.approx(window.area)
 
 
 def test_what_was_not_seen_has_no_compartment(rng):

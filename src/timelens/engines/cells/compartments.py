@@ -9,11 +9,12 @@ say.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 from scipy.stats import chi2
 
 from timelens.engines.cells.graph import points_of
@@ -26,6 +27,9 @@ FloatArray = NDArray[np.float64]
 Name = Literal["nest", "margin", "stroma"]
 
 _TRUNCATE = 4.0  # standard deviations of the Gaussian weight
+_FLAT = 1e-6  # how far from the border's value a point is that was filled by what is around it
+_SMOOTHED_PIXELS = 80  # how far from the steps of the border its curve is looked for
+_PER_STEP = 4  # points of the curve per step of the raster
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,14 @@ class Compartments:
         Size of the raster in micrometres.
     margin
         Half width of the margin in micrometres.
+    area
+        Part of each pixel of the raster that lies in the window, in square micrometres; same shape.
     """
 
     distance: FloatArray
     pixel: float
     margin: float
+    area: FloatArray
 
     def at(self, y: ArrayLike, x: ArrayLike) -> FloatArray:
         """Signed distance at positions, that of their pixel."""
@@ -103,8 +110,8 @@ class Compartments:
         return self._names(self.at(y, x))
 
     def area_mm2(self, name: Name) -> float:
-        """Area of a compartment."""
-        return float((self._names(self.distance) == name).sum()) * self.pixel**2 * 1e-6
+        """Area of a compartment; those of all three add up to that of the window."""
+        return float(self.area[self._names(self.distance) == name].sum()) * 1e-6
 
     def _names(self, distance: FloatArray) -> NDArray[np.str_]:
         with np.errstate(invalid="ignore"):
@@ -125,7 +132,8 @@ class Compartments:
         cuts = np.asarray(edges, np.float64)
         if cuts.ndim != 1 or len(cuts) < 2 or (np.diff(cuts) <= 0).any():
             raise UsageError("Edges of bins ascend", field="edges", found=cuts.tolist(), expected="two or more")
-        area = np.histogram(self.distance[np.isfinite(self.distance)], _half_open(cuts))[0] * self.pixel**2 * 1e-6
+        known = np.isfinite(self.distance)
+        area = np.histogram(self.distance[known], _half_open(cuts), weights=self.area[known])[0] * 1e-6
         place = self.at(y, x)
         return density(np.histogram(place[np.isfinite(place)], _half_open(cuts))[0], area)
 
@@ -185,8 +193,8 @@ def compartments(
         raise UsageError("A cell lies outside of the window", field="y, x", found=tuple(points[outside][0]))
     shape = tuple(max(int(np.ceil(side / pixel)), 1) for side in (window.height, window.width))
     index = np.minimum((points / pixel).astype(np.int64), np.array(shape) - 1)
-    tissue = _tissue(window, shape, pixel)
-    tissue[index[:, 0], index[:, 1]] = True
+    area = _area(window, shape, pixel)
+    tissue = area > 0
     flat = index[:, 0] * shape[1] + index[:, 1]
     smooth = [
         ndimage.gaussian_filter(np.bincount(flat[of], minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64),
@@ -201,15 +209,27 @@ def compartments(
     nest = (share > part) & tissue
     fewest = smallest_um2 / pixel**2
     nest = ~_drop_small(~_drop_small(nest, fewest) & tissue, fewest) & tissue
-    return Compartments(_signed(nest, tissue, pixel), float(pixel), float(margin))
+    rough = _signed(nest, tissue, pixel)
+    return Compartments(_smoothed(rough, share - part, nest, tissue, pixel), float(pixel), float(margin), area)
 
 
-def _tissue(window: Window, shape: tuple[int, ...], pixel: float) -> NDArray[np.bool_]:
-    """Which points of the raster have their centre in the window."""
-    row, column = np.indices(shape)
-    y, x = (np.minimum((part.ravel() + 0.5) * pixel, side) for part, side in
-            ((row, window.height), (column, window.width)))  # fmt: skip
-    return window.contains(y, x).reshape(shape)
+def _area(window: Window, shape: tuple[int, ...], pixel: float) -> FloatArray:
+    """How much of each pixel of the raster lies in the window: those at its edge do in part only."""
+    edges = [np.minimum(np.arange(n + 1) * pixel, side) for n, side in zip(shape, (window.height, window.width),
+                                                                           strict=True)]  # fmt: skip
+    if window.mask is None:
+        return np.outer(np.diff(edges[0]), np.diff(edges[1]))
+    rows = np.diff(_filled(window.mask, edges[0] / window.pixel[0]), axis=0)
+    cells = np.diff(_filled(rows.T, edges[1] / window.pixel[1]), axis=0).T
+    return np.maximum(cells, 0.0) * window.pixel[0] * window.pixel[1]
+
+
+def _filled(values: NDArray[Any], edges: FloatArray) -> FloatArray:
+    """Sum of the rows above each edge, which may lie within a row: exact, since a row is even within itself."""
+    total = np.zeros((len(values) + 1, values.shape[1]))
+    np.cumsum(values, axis=0, out=total[1:])
+    whole = np.minimum(edges.astype(np.int64), len(values) - 1)
+    return total[whole] + (edges - whole)[:, None] * values[whole]
 
 
 def _drop_small(mask: NDArray[np.bool_], fewest: float) -> NDArray[np.bool_]:
@@ -229,6 +249,32 @@ def _signed(nest: NDArray[np.bool_], tissue: NDArray[np.bool_], pixel: float) ->
     out = ndimage.distance_transform_edt(~nest) - 0.5
     into = ndimage.distance_transform_edt(~rest) - 0.5
     return np.where(tissue, np.where(nest, -into, out) * pixel, np.nan)
+
+
+def _smoothed(
+    rough: FloatArray, excess: FloatArray, nest: NDArray[np.bool_], tissue: NDArray[np.bool_], pixel: float
+) -> FloatArray:
+    """The same distance from the curve where tumour cells make up the stated part, which runs between points.
+
+    Steps of the raster make a border longer than it is, and what lies around it larger. Where the curve says something
+    else than the steps by more than a pixel (it does not cross what was not seen), these are kept.
+    """
+    from skimage.measure import find_contours
+
+    level = np.where(nest, np.maximum(excess, _FLAT), np.minimum(excess, -_FLAT))
+    curves = find_contours(level, 0.0, mask=tissue)
+    near = np.isfinite(rough) & (np.abs(rough) < _SMOOTHED_PIXELS * pixel)
+    if not curves or not near.any():
+        return rough
+    steps = np.arange(_PER_STEP) / _PER_STEP
+    points = np.concatenate(
+        [(c[:-1, None] + steps[None, :, None] * (c[1:] - c[:-1])[:, None]).reshape(-1, 2) for c in curves]
+    )
+    away = cKDTree(points).query(np.argwhere(near))[0] * pixel
+    old = rough[near]
+    result = rough.copy()
+    result[near] = np.where(np.abs(away - np.abs(old)) <= pixel, np.where(nest[near], -away, away), old)
+    return result
 
 
 def mixing_score(count: ArrayLike, cells: ArrayLike, reference: int, target: int) -> float:

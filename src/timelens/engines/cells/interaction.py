@@ -22,7 +22,7 @@ from scipy.special import ndtr
 from timelens.engines.cells.graph import Graph
 from timelens.errors import UsageError
 
-__all__ = ["NORMAL_FROM", "Interaction", "count", "interaction", "moments", "shuffled"]
+__all__ = ["NORMAL_FROM", "Interaction", "count", "interaction", "moments", "shuffle_law", "shuffled"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -153,26 +153,51 @@ def moments(graph: Graph, cells: ArrayLike) -> tuple[FloatArray, FloatArray]:
     expected, variance
         Shape (types, types).
     """
-    number = np.asarray(cells, np.float64)
-    n, out = float(len(graph)), graph.degree.astype(np.float64)
+    out = graph.degree.astype(np.float64)
     into = np.bincount(graph.neighbours, minlength=len(graph)).astype(np.float64)
-    edges = float(len(graph.neighbours))
-    back = float(_mutual(graph.starts, graph.neighbours))
+    edges, back = float(len(graph.neighbours)), float(_mutual(graph.starts, graph.neighbours))
     fork = float((out * out).sum()) - edges  # the same source
     meet = float((into * into).sum()) - edges  # the same target
     path = float((into * out).sum()) - back  # one ends where the other begins
-    apart = edges * edges - edges - back - fork - meet - 2 * path
-    two, three, four = n * (n - 1), n * (n - 1) * (n - 2), n * (n - 1) * (n - 2) * (n - 3)
+    return shuffle_law(len(graph), cells, total=edges, square=edges, back=back, fork=fork, meet=meet, path=path)
+
+
+def shuffle_law(
+    n: int, cells: ArrayLike, *, total: float, square: float, back: float, fork: float, meet: float, path: float
+) -> tuple[FloatArray, FloatArray]:
+    """Exact mean and variance of the summed weights of edges between types when types are shuffled over cells.
+
+    Parameters
+    ----------
+    n
+        Cells in all.
+    cells
+        Of each type, shape (types,).
+    total, square
+        Sums of the weights and of their squares over all directed edges; both are the number of edges where each
+        weighs one.
+    back, fork, meet, path
+        Sums of the products of the weights of two different edges: the one the reverse of the other, the same source,
+        the same target, the one beginning where the other ends (and not leading back).
+
+    Returns
+    -------
+    expected, variance
+        Shape (types, types).
+    """
+    number, m = np.asarray(cells, np.float64), float(n)
+    apart = total * total - square - back - fork - meet - 2 * path
+    two, three, four = m * (m - 1), m * (m - 1) * (m - 2), m * (m - 1) * (m - 2) * (m - 3)
     a, b = number[:, None], number[None, :]
     pair = a * b
-    second = _over(edges * pair, two) + _over(fork * pair * (b - 1) + meet * pair * (a - 1), three)
+    second = _over(square * pair, two) + _over(fork * pair * (b - 1) + meet * pair * (a - 1), three)
     second += _over(apart * pair * (a - 1) * (b - 1), four)
-    first = _over(edges * pair, two)
+    first = _over(total * pair, two)
     same = number * (number - 1)
-    own = _over((edges + back) * same, two) + _over((fork + meet + 2 * path) * same * (number - 2), three)
+    own = _over((square + back) * same, two) + _over((fork + meet + 2 * path) * same * (number - 2), three)
     own += _over(apart * same * (number - 2) * (number - 3), four)
     place = np.diag_indices(len(number))
-    first[place], second[place] = _over(edges * same, two), own
+    first[place], second[place] = _over(total * same, two), own
     return first, np.maximum(second - first**2, 0.0)
 
 

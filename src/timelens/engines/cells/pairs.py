@@ -23,7 +23,7 @@ from timelens.engines.cells.graph import points_of
 from timelens.engines.cells.window import Window
 from timelens.errors import UsageError
 
-__all__ = ["Correction", "PairStatistics", "pair_statistics", "pool"]
+__all__ = ["Correction", "PairStatistics", "pair_statistics", "pool", "shared_area"]
 
 FloatArray = NDArray[np.float64]
 Correction = Literal["translation", "border", "none"]
@@ -180,7 +180,7 @@ def pair_statistics(
 
 
 @njit(cache=True, nogil=True)
-def _shared(dy, dx, height, width, table, pixel):  # type: ignore[no-untyped-def]
+def shared_area(dy, dx, height, width, table, pixel):  # type: ignore[no-untyped-def]
     """Area that the window shares with itself shifted."""
     if table.size == 0:
         return max(height - abs(dy), 0.0) * max(width - abs(dx), 0.0)
@@ -230,7 +230,7 @@ def _sum_pairs(  # type: ignore[no-untyped-def]
                     p, q = kind[i], kind[j]
                     n[p, q, ring] += 1
                     n[q, p, ring] += 1
-                    weight = area / _shared(dy, dx, height, width, table, pixel)
+                    weight = area / shared_area(dy, dx, height, width, table, pixel)
                     w[p, q, ring] += weight
                     w[q, p, ring] += weight
                     # Counted from the ring of the pair to the last ring that is not beyond the border.
