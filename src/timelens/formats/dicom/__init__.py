@@ -18,6 +18,7 @@ _WHERE = {
     "read_series": "series",
     "read_sr": "sr",
     "uid": "codes",
+    "write_enhanced_mr": "write_mr",
     "write_parametric_map": "parametric",
     "write_rtstruct": "rtstruct",
     "write_seg": "seg",
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from timelens.formats.dicom.sr import read_sr as read_sr
     from timelens.formats.dicom.sr import write_sr as write_sr
     from timelens.formats.dicom.write import write_series as write_series
+    from timelens.formats.dicom.write_mr import write_enhanced_mr as write_enhanced_mr
 
 
 def __getattr__(name: str) -> Any:

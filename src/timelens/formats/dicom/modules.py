@@ -24,7 +24,7 @@ from timelens.knowledge import agents, dicom_codes, nuclides
 from timelens.study.acquisition import Acquisition
 from timelens.study.image import Image
 
-__all__ = ["IMPLEMENTATION", "file_meta", "instances", "patient_module", "series_part"]
+__all__ = ["IMPLEMENTATION", "file_meta", "instances", "patient_module", "series_note", "series_part"]
 
 #: Implementation class UID of timelens.
 IMPLEMENTATION = uid("implementation", "timelens")
@@ -140,11 +140,11 @@ def series_part(
             if keyword in acquisition.extra:
                 setattr(dataset, keyword, acquisition.extra[keyword])
     dataset.SeriesDate, dataset.SeriesTime = da(series), tm(series)
-    put_note(dataset, _note(acquisition, image, modality))
+    put_note(dataset, series_note(acquisition, image, modality))
     return dataset
 
 
-def _note(acquisition: Acquisition, image: Image, modality: str) -> dict[str, Any]:
+def series_note(acquisition: Acquisition, image: Image, modality: str) -> dict[str, Any]:
     """What DICOM has no place for."""
     assert image.geometry is not None
     note: dict[str, Any] = {}

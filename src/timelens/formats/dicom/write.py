@@ -25,7 +25,7 @@ from timelens.formats.dicom.safe import quiet
 from timelens.study.acquisition import Acquisition
 from timelens.study.image import Image
 
-__all__ = ["write_series"]
+__all__ = ["content_digest", "rescale_slope", "series_values", "write_series"]
 
 _DICOM_MODALITY = {"pet": "PT", "ct": "CT", "mr": "MR"}
 _TERMS = {unit: term for term, unit in PET_UNITS.items()}
@@ -80,8 +80,8 @@ def write_series(
             file=acquisition.id, field="modality", found=acquisition.modality, expected=", ".join(_DICOM_MODALITY),
         )  # fmt: skip
     image, term = _in_dicom_unit(image, modality)
-    values = _values(image, acquisition)
-    series_uid = uid("series", acquisition.subject, acquisition.session, acquisition.id, _digest(values, image))
+    values = series_values(image, acquisition)
+    series_uid = uid("series", acquisition.subject, acquisition.session, acquisition.id, content_digest(values, image))
     base = series_part(acquisition, image, modality, term, series_uid, identity or {}, study, series_number, study_time)
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,8 @@ def _in_dicom_unit(image: Image, modality: str) -> tuple[Image, str]:
     )
 
 
-def _values(image: Image, acquisition: Acquisition) -> NDArray[np.float64]:
+def series_values(image: Image, acquisition: Acquisition) -> NDArray[np.float64]:
+    """Finite values (frame, z, y, x) on a grid whose pixels are rectangles."""
     if image.geometry is None or len(image.shape) > 4:
         raise GeometryError(
             "A DICOM series is a volume, or volumes along one axis",
@@ -156,7 +157,8 @@ def _require_square_pixels(image: Image) -> None:
         )
 
 
-def _digest(values: NDArray[np.float64], image: Image) -> str:
+def content_digest(values: NDArray[np.float64], image: Image) -> str:
+    """What UIDs follow from."""
     assert image.geometry is not None
     digest = hashlib.sha256(np.ascontiguousarray(values).data)
     digest.update(image.geometry.affine.tobytes())
@@ -179,10 +181,11 @@ def _scales(values: NDArray[np.float64], modality: str, dtype: str) -> dict[tupl
     tops = np.abs(values).max(axis=(2, 3))
     if modality == "MR":
         tops = np.full_like(tops, tops.max())
-    return {(t, z): (_slope(float(tops[t, z]), limit), 0.0) for t, z in np.ndindex(*tops.shape)}
+    return {(t, z): (rescale_slope(float(tops[t, z]), limit), 0.0) for t, z in np.ndindex(*tops.shape)}
 
 
-def _slope(top: float, limit: int) -> float:
+def rescale_slope(top: float, limit: int) -> float:
+    """The slope that stores values up to ``top`` as whole numbers up to ``limit``."""
     if top == 0:
         return 1.0
     # One part in 10^9 more, so that rounding to 16 characters never pushes the maximum beyond the limit.
