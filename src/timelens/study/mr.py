@@ -11,7 +11,10 @@ from timelens.study.acquisition import Acquisition
 __all__ = ["MrKind", "MrSettings", "mr_settings"]
 
 #: What a series is for; ``t1_map`` and ``b1_map`` are maps, the others are signals.
-MrKind = Literal["flip", "inversion", "gradient echoes", "spin echoes", "diffusion", "dce", "dsc", "t1_map", "b1_map"]
+MrKind = Literal[
+    "flip", "inversion", "saturation", "look locker", "gradient echoes", "spin echoes", "diffusion", "dce", "dsc",
+    "t1_map", "b1_map",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

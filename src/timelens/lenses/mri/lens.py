@@ -54,8 +54,9 @@ class MriLens:
         Parameters
         ----------
         inputs
-            One series under its kind (``dce``, ``dsc``, ``flip``, ``inversion``, ``gradient_echoes``, ``spin_echoes``,
-            ``echoes``, ``diffusion``, ``dynamic``), and what it needs (``t1_map``, ``flip``, ``b1_map``).
+            One series under its kind (``dce``, ``dsc``, ``flip``, ``inversion``, ``saturation``, ``look_locker``,
+            ``gradient_echoes``, ``spin_echoes``, ``echoes``, ``diffusion``, ``dynamic``), and what it needs
+            (``t1_map``, ``flip``, ``b1_map``).
         regions
             Lesions and organs; blood pool; reference tissue.
         options
@@ -92,5 +93,7 @@ class MriLens:
 def _kind(roles: Mapping[str, Acquisition], steps: Mapping[str, Mapping[str, Any]]) -> str:
     """Of the first role; what the files leave open the user states."""
     kind = next(iter(roles)).replace("_", " ")
-    stated = str(steps["series"]["kind"])
+    stated, recovery = str(steps["series"]["kind"]), str(steps["series"]["recovery"])
+    if kind == "inversion" and recovery != "auto":
+        return recovery.replace("_", " ")
     return stated if kind == "dynamic" and stated != "auto" else kind

@@ -21,8 +21,8 @@ __all__ = ["gathered", "kind_of", "match_series"]
 
 #: Kind to score: the series that needs others comes first, so that a session's order is always the same.
 _SCORES = {
-    "dce": 0.74, "dsc": 0.73, "flip": 0.72, "inversion": 0.71, "gradient echoes": 0.70, "spin echoes": 0.69,
-    "echoes": 0.68, "diffusion": 0.67, "dynamic": 0.66,
+    "dce": 0.74, "dsc": 0.73, "flip": 0.72, "inversion": 0.71, "saturation": 0.71, "look locker": 0.71,
+    "gradient echoes": 0.70, "spin echoes": 0.69, "echoes": 0.68, "diffusion": 0.67, "dynamic": 0.66,
 }  # fmt: skip
 _AXIS_KINDS = {"flip": "flip", "inversion": "inversion", "b-value": "diffusion"}
 #: Echo times in s that tell contrast-enhanced T1 from first-pass T2* where nobody says it.

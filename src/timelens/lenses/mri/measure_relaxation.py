@@ -14,7 +14,7 @@ from timelens.lenses.mri.matching import gathered
 from timelens.lenses.mri.measure_dce import as_ratio, setting
 from timelens.lenses.mri.parametric import parametric_images
 from timelens.lenses.mri.regional import fit_rows, map_rows, region_masks, tissue_mask
-from timelens.lenses.mri.relaxometry import map_relaxation
+from timelens.lenses.mri.relaxometry import RECOVERIES, Recovery, map_relaxation
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Result
 from timelens.study.image import Image
@@ -33,6 +33,11 @@ _METHODS = {
     "spin echoes": ("linear", "arlo", "nonlinear"),
 }
 _SPELLED = {"linear": "log_linear"}
+_RECOVERIES = {
+    "inversion": "inversion recovery",
+    "saturation": "saturation recovery",
+    "look locker": "Look-Locker, inversion taken as complete",
+}
 
 
 def measure_relaxation(
@@ -43,7 +48,8 @@ def measure_relaxation(
     Parameters
     ----------
     kind
-        ``flip``, ``inversion``, ``gradient echoes``, ``spin echoes``, ``echoes`` or ``diffusion``.
+        ``flip``, ``inversion``, ``saturation``, ``look locker``, ``gradient echoes``, ``spin echoes``, ``echoes`` or
+        ``diffusion``.
     inputs
         The series under its kind; ``b1_map`` for flip angles.
     regions
@@ -74,8 +80,17 @@ def measure_relaxation(
         maps = map_relaxation(image, tr=tr, b1=b1, mask=everywhere, **options)
         facts |= {"tr_s": tr, "b1": "map" if b1 is not None else "none: flip angles are taken as nominal"}
         method = f"variable flip angle, {options['method']}" + (", B1 map" if b1 is not None else "")
-    elif kind == "inversion":
-        maps, method = map_relaxation(image, mask=everywhere), "inversion recovery"
+    elif kind in RECOVERIES:
+        recovery: Recovery = kind
+        if recovery == "look locker":
+            options = _pulses(scan, steps)
+            facts["interval_s"] = options.get("interval", "not known: pulses are taken as weak")
+        noise = _noise_of_recovery(image, everywhere, recovery)
+        if noise > 0:
+            options["sigma"] = noise
+        facts["noise"] = options.get("sigma", "not estimated")
+        maps = map_relaxation(image, mask=everywhere, recovery=recovery, **options)
+        method = _RECOVERIES[kind] + (", likelihood of magnitudes" if noise > 0 else ", least squares")
     elif kind == "diffusion":
         maps, method = map_relaxation(image, mask=everywhere), "mono-exponential over b values"
     else:
@@ -84,7 +99,9 @@ def measure_relaxation(
         facts["noise"] = options.get("sigma", "not estimated")
         maps = map_relaxation(image, gradient_echo=kind == "gradient echoes", mask=everywhere, **options)
         method = f"{kind}, {options.get('method', 'nonlinear')}" + (", Rician" if "sigma" in options else "")
-    name = {"flip": "t1", "inversion": "t1", "diffusion": "adc", "gradient echoes": "t2_star"}.get(kind, "t2")
+    name = {"flip": "t1", **dict.fromkeys(_RECOVERIES, "t1"), "diffusion": "adc", "gradient echoes": "t2_star"}.get(
+        kind, "t2"
+    )
     _keep(result, maps, name)
     result.measurements += map_rows(result.maps, masks, method=method)
     if kind == "diffusion" and _wants_ivim(image, steps["relaxation"]["ivim"]):
@@ -102,18 +119,42 @@ def measure_relaxation(
     return result
 
 
+def _pulses(scan: Acquisition, steps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Time between the pulses of a Look-Locker train; a longer one than between readings is that of the inversions."""
+    stated = steps["signal"]["tr_ms"]
+    interval = float(stated) * 1e-3 if stated is not None else mr_settings(scan).tr_s
+    gaps = np.diff(np.asarray(scan.image.axes[0].coordinates, float))
+    return {"interval": interval} if interval is not None and interval <= 1.001 * float(gaps.min()) else {}
+
+
 def _noise_of(image: Image, mask: NDArray[np.bool_]) -> float:
     """Noise of one channel from what a first fit leaves over; the floor of late echoes then follows from it."""
     times = np.asarray(image.axes[0].coordinates, float)
     freedom = times.size - 2
     if freedom < 2:
         return 0.0
-    left = EchoDecay(times).fit(image.numpy(), mask=mask).weighted_rss
-    left = left[np.isfinite(left) & mask] / freedom
-    # Median of a chi-square distribution over its degrees of freedom.
-    typical = (1 - 2 / (9 * freedom)) ** 3
-    noise = float(np.sqrt(np.median(left) / typical)) if left.size else 0.0
-    return noise if noise > _LEAST_NOISE * float(np.abs(image.numpy()).max()) else 0.0
+    noise = _typical(EchoDecay(times).fit(image.numpy(), mask=mask).weighted_rss[mask], freedom)
+    return noise if noise > _LEAST_NOISE * float(np.nanmax(np.abs(image.numpy()))) else 0.0
+
+
+def _noise_of_recovery(image: Image, mask: NDArray[np.bool_], recovery: Recovery) -> float:
+    """The same over recovery times: by least squares first, then by what is left of the likelihood's fit."""
+    times = np.asarray(image.axes[0].coordinates, float)
+    freedom = times.size - 3
+    if freedom < 2:
+        return 0.0
+    data, model = image.numpy()[:, mask], RECOVERIES[recovery]
+    noise = _typical(model(times).map_all(data).weighted_rss, freedom)
+    if noise <= _LEAST_NOISE * float(np.nanmax(np.abs(data), initial=0.0)):
+        return 0.0
+    # Restoring a sign makes residuals near the null too small.
+    return noise * _typical(model(times, sigma=noise).map_all(data).weighted_rss, freedom)
+
+
+def _typical(squares: NDArray[np.float64], freedom: int) -> float:
+    """Noise from sums of squared residuals, by their median over that of a chi-square distribution."""
+    left = squares[np.isfinite(squares)] / freedom
+    return float(np.sqrt(np.median(left) / (1 - 2 / (9 * freedom)) ** 3)) if left.size else 0.0
 
 
 def _options(kind: str, method: str) -> dict[str, Any]:

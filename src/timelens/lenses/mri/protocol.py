@@ -12,7 +12,7 @@ from timelens.study.contract import Protocol
 __all__ = ["SERIES", "MrProtocol", "mr_protocol"]
 
 #: What can be simulated.
-SERIES = ("flip", "inversion", "gradient echoes", "spin echoes", "diffusion", "dce", "dsc")
+SERIES = ("flip", "inversion", "saturation", "look locker", "gradient echoes", "spin echoes", "diffusion", "dce", "dsc")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class MrProtocol:
     flips_deg, flip_tr_s
         Flip angles in degrees and repetition time of the T1 measurement.
     inversions_s, echoes_s, b_values
-        Inversion and echo times in s, b values in s/mm2.
+        Times after inversion or saturation and echo times in s, b values in s/mm2.
+    look_locker_flip_deg, look_locker_interval_s, look_locker_pulses
+        The train of pulses after one inversion; the first comes after one interval.
     dce_flip_deg, dce_tr_s, dce_interval_s, dce_frames
         The dynamic spoiled gradient echo.
     dsc_te_s, dsc_interval_s, dsc_frames
@@ -50,6 +52,9 @@ class MrProtocol:
     flip_tr_s: float = 0.005
     inversions_s: tuple[float, ...] = (0.05, 0.15, 0.4, 0.8, 1.6, 3.0, 5.0)
     echoes_s: tuple[float, ...] = (0.005, 0.012, 0.02, 0.03, 0.045, 0.06, 0.08, 0.11)
+    look_locker_flip_deg: float = 7.0
+    look_locker_interval_s: float = 0.1
+    look_locker_pulses: int = 30
     b_values: tuple[float, ...] = (0.0, 20.0, 50.0, 100.0, 150.0, 200.0, 400.0, 600.0, 800.0)
     dce_flip_deg: float = 15.0
     dce_tr_s: float = 0.004

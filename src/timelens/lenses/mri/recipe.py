@@ -15,7 +15,7 @@ __all__ = ["STEPS", "merged_steps", "whys"]
 
 #: Steps and their defaults.
 STEPS: dict[str, dict[str, Any]] = {
-    "series": {"kind": "auto", "gradient_echo": "auto"},
+    "series": {"kind": "auto", "gradient_echo": "auto", "recovery": "auto"},
     "relaxation": {"method": "auto", "ivim": "auto"},
     "t1": {"source": "auto", "t1_ms": None},
     "signal": {
@@ -34,6 +34,7 @@ STEPS: dict[str, dict[str, Any]] = {
 _CHOICES: dict[tuple[str, str], tuple[Any, ...]] = {
     ("series", "kind"): ("auto", "dce", "dsc"),
     ("series", "gradient_echo"): ("auto", True, False),
+    ("series", "recovery"): ("auto", "inversion", "saturation", "look_locker"),
     ("relaxation", "method"): ("auto", "linear", "novifast", "nonlinear", "arlo"),
     ("relaxation", "ivim"): ("auto", True, False),
     ("t1", "source"): ("auto", "map", "flip angles", "stated"),
@@ -112,7 +113,9 @@ def _number(value: Any) -> bool:
 _RELAXATION = {"relaxation": "maps with errors; mean of each region"}
 _WHYS: dict[str, dict[str, str]] = {
     "flip": {"relaxation": "T1 from flip angles: linear, then weighted by the signal (non-linear)"},
-    "inversion": {"relaxation": "T1 from inversion times, with the sign of magnitudes restored"},
+    "inversion": {"relaxation": "T1 from inversion times, by the likelihood of magnitudes"},
+    "saturation": {"relaxation": "T1 from times after saturation, by the likelihood of magnitudes"},
+    "look locker": {"relaxation": "T1 from a train of pulses after inversion, corrected for the pulses"},
     "gradient echoes": {"relaxation": "T2* and R2* from gradient echoes"},
     "spin echoes": {"relaxation": "T2 from spin echoes"},
     "diffusion": {"relaxation": "ADC; IVIM where there are enough low and high b values"},

@@ -5,17 +5,32 @@ Which of the four it is the image's own axis says; nothing is guessed from names
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from timelens.engines.relaxometry import ADC, EchoDecay, InversionRecovery, VariableFlipAngle
-from timelens.errors import DataError, MissingFieldError
+from timelens.engines.relaxometry import (
+    ADC,
+    EchoDecay,
+    InversionRecovery,
+    LookLocker,
+    SaturationRecovery,
+    VariableFlipAngle,
+)
+from timelens.errors import DataError, MissingFieldError, UsageError
 from timelens.lenses.mri.parametric import parametric_images
 from timelens.study.image import Image
 
-__all__ = ["map_relaxation", "series_axis"]
+__all__ = ["RECOVERIES", "Recovery", "map_relaxation", "series_axis"]
+
+Recovery = Literal["inversion", "saturation", "look locker"]
+#: Models of a series over times after a preparation pulse.
+RECOVERIES: dict[Recovery, type[SaturationRecovery]] = {
+    "inversion": InversionRecovery,
+    "saturation": SaturationRecovery,
+    "look locker": LookLocker,
+}
 
 #: What each axis is for, by kind or, for those of kind ``other``, by name; and the unit of its coordinates.
 _AXES = {"flip": "deg", "echo": "s", "b-value": "s/mm2", "inversion": "s"}
@@ -67,6 +82,7 @@ def map_relaxation(
     b1: Image | None = None,
     mask: NDArray[np.bool_] | None = None,
     gradient_echo: bool | None = None,
+    recovery: Recovery = "inversion",
     threads: int = 2,
     **options: Any,
 ) -> dict[str, Image]:
@@ -85,6 +101,8 @@ def map_relaxation(
     gradient_echo
         For echo times: whether they are gradient echoes (T2*) or spin echoes (T2). The file does not say it safely, so
         it must be stated.
+    recovery
+        For inversion times: what the times follow. Files have no field for saturation nor for a Look-Locker train.
     **options
         Of the engine's model: ``method``, ``sigma``, ``floor``, ``polarity`` ...
 
@@ -110,7 +128,9 @@ def map_relaxation(
         scale = None if b1 is None else b1.resample_to(series.geometry).numpy()
         fit = VariableFlipAngle(values, tr, **options).fit(data, b1=scale, mask=mask, threads=threads)
     elif kind == "inversion":
-        fit = InversionRecovery(values, **options).map_all(data, mask=mask, threads=threads)
+        if recovery not in RECOVERIES:
+            raise UsageError("Unknown preparation", field="recovery", found=recovery, expected=", ".join(RECOVERIES))
+        fit = RECOVERIES[recovery](values, **options).map_all(data, mask=mask, threads=threads)
     elif kind == "echo":
         if gradient_echo is None:
             raise _missing(series, "gradient_echo", "A decay over echoes", "True for T2*, False for T2")

@@ -18,6 +18,8 @@ from timelens.engines.mr_signal import (
     echo_decay,
     inversion_recovery,
     ivim_decay,
+    look_locker,
+    saturation_recovery,
     spoiled_gradient_echo,
     with_contrast,
 )
@@ -102,6 +104,25 @@ def _inversions(scene: MrScene, plan: MrProtocol, agent: str) -> tuple[Floats, A
     return np.abs(signal), axis, MrSettings("inversion", field_t=plan.field_t)
 
 
+def _saturations(scene: MrScene, plan: MrProtocol, agent: str) -> tuple[Floats, Axis | FrameTiming, MrSettings]:
+    times = np.asarray(plan.inversions_s)
+    signal = saturation_recovery(scene.maps["m0"], 1 / scene.maps["t1"], ts=times[:, None, None, None])
+    return signal, Axis("inversion", "other", "s", times), MrSettings("saturation", field_t=plan.field_t)
+
+
+def _look_locker(scene: MrScene, plan: MrProtocol, agent: str) -> tuple[Floats, Axis | FrameTiming, MrSettings]:
+    times = plan.look_locker_interval_s * np.arange(1.0, plan.look_locker_pulses + 1)
+    signal = look_locker(
+        scene.maps["m0"], 1 / scene.maps["t1"], times=times[:, None, None, None], flip=plan.look_locker_flip_deg,
+        interval=plan.look_locker_interval_s,
+    )  # fmt: skip
+    return (
+        np.abs(signal),
+        Axis("inversion", "other", "s", times),
+        MrSettings("look locker", tr_s=plan.look_locker_interval_s, field_t=plan.field_t),
+    )
+
+
 def _echoes(name: str) -> Callable[[MrScene, MrProtocol, str], tuple[Floats, Axis | FrameTiming, MrSettings]]:
     def made(scene: MrScene, plan: MrProtocol, agent: str) -> tuple[Floats, Axis | FrameTiming, MrSettings]:
         times, gradient = np.asarray(plan.echoes_s), name == "gradient echoes"
@@ -155,6 +176,8 @@ def _dsc(scene: MrScene, plan: MrProtocol, agent: str) -> tuple[Floats, Axis | F
 _SERIES: dict[str, Callable[[MrScene, MrProtocol, str], tuple[Floats, Axis | FrameTiming, MrSettings]]] = {
     "flip": _flips,
     "inversion": _inversions,
+    "saturation": _saturations,
+    "look locker": _look_locker,
     "gradient echoes": _echoes("gradient echoes"),
     "spin echoes": _echoes("spin echoes"),
     "diffusion": _diffusion,
@@ -213,7 +236,7 @@ def _truth(scene: MrScene, plan: MrProtocol, series: str) -> list[Truth]:
     mtt = np.divide(maps["v_p"], maps["f_p"], out=np.full_like(maps["f_p"], np.nan), where=maps["f_p"] > 0)
     known: dict[str, dict[str, tuple[Floats, str]]] = {
         "flip": {"t1": (1e3 * maps["t1"], "ms")},
-        "inversion": {"t1": (1e3 * maps["t1"], "ms")},
+        **{n: {"t1": (1e3 * maps["t1"], "ms")} for n in ("inversion", "saturation", "look locker")},
         "gradient echoes": {"t2_star": (1e3 * maps["t2_star"], "ms"), "r2_star": (1 / maps["t2_star"], "1/s")},
         "spin echoes": {"t2": (1e3 * maps["t2"], "ms")},
         "diffusion": {"adc": (maps["adc"], "mm2/s")} if not (maps["ivim_f"] > 0).any() else {

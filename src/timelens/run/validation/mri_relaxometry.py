@@ -40,6 +40,8 @@ def _perfused() -> MrScene:
 _HOW: dict[str, Case] = {
     "T1, flip angles": Case("T1 from four flip angles", _tissues, ("flip",)),
     "T1, inversion": Case("T1 from seven inversion times", _tissues, ("inversion",)),
+    "T1, saturation": Case("T1 from seven times after saturation", _tissues, ("saturation",)),
+    "T1, Look-Locker": Case("T1 from thirty small pulses after one inversion", _tissues, ("look locker",)),
     "T2": Case("T2 from eight spin echoes", _tissues, ("spin echoes",)),
     "T2*": Case("T2* and R2* from eight gradient echoes", _tissues, ("gradient echoes",)),
     "ADC": Case("ADC from nine b values", _tissues, ("diffusion",)),
@@ -52,7 +54,7 @@ figures = mri_figures
 
 def check(protocol: Protocol | None) -> Protocol:
     """The protocol, or the default one; refused as by :func:`~timelens.run.validation.mri_draws.checked`."""
-    return checked(protocol, DEFAULT, ("flip", "inversion", "echoes", "diffusion"))
+    return checked(protocol, DEFAULT, ("flip", "inversion", "saturation", "look locker", "echoes", "diffusion"))
 
 
 def draw(protocol: Protocol, case: str, rng: np.random.Generator) -> list[Draw]:
