@@ -22,6 +22,10 @@ def test_negative_counts_are_refused_and_unseen_tissue_is_unknown():
         immune_phenotype(-1, 1.0, 0, 1.0, CUTS)
     found = immune_phenotype(10, 0.0, 5, 1.0, CUTS)
     assert np.isnan([found.inflamed, found.excluded, found.desert]).all() and found.most_likely is None
+    for cells, likely in ((900, "inflamed"), (5, None)):
+        found = immune_phenotype(cells, 1.0, 0, 0.0, CUTS)
+        assert np.isnan([found.excluded, found.desert]).all() and found.most_likely == likely
+        assert found.inflamed == immune_phenotype(cells, 1.0, 5, 1.0, CUTS).inflamed
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from scipy.stats import gamma
+from scipy.special import gammaincc
 
 from timelens.errors import UsageError
 
@@ -38,7 +38,11 @@ class CutOffs:
 
 @dataclass(frozen=True)
 class ImmunePhenotype:
-    """Probability of each class under one convention; all NaN where nests or stroma were not seen."""
+    """Probability of each class under one convention.
+
+    All are NaN where no nest was seen; without any stroma in sight only ``inflamed`` is known, since what is few in the
+    nests may be excluded or desert.
+    """
 
     inflamed: float
     excluded: float
@@ -47,9 +51,11 @@ class ImmunePhenotype:
 
     @property
     def most_likely(self) -> Class | None:
-        """The class with the highest probability, or None where nothing is known."""
+        """The class with the highest probability, or None where that is not known."""
         if np.isnan(self.inflamed):
             return None
+        if np.isnan(self.excluded):
+            return "inflamed" if self.inflamed > 0.5 else None
         return max(get_args(Class), key=lambda name: getattr(self, name))
 
 
@@ -63,7 +69,7 @@ def immune_phenotype(
     nest_cells, stroma_cells
         CD8 T cells counted in the nests and in the stroma (with the margin, or without, as the convention says).
     nest_mm2, stroma_mm2
-        Areas in square millimetres; with an area of zero nothing is known.
+        Areas in square millimetres; what an area of zero leaves open is NaN.
     cut_offs
         The convention.
 
@@ -75,8 +81,10 @@ def immune_phenotype(
     if min(nest_cells, stroma_cells, nest_mm2, stroma_mm2) < 0:
         raise UsageError("Counts and areas are zero or more", field="nest_cells, nest_mm2",
                          found=(nest_cells, nest_mm2, stroma_cells, stroma_mm2))  # fmt: skip
-    if not (nest_mm2 > 0 and stroma_mm2 > 0):
+    if not nest_mm2 > 0:
         return ImmunePhenotype(np.nan, np.nan, np.nan, cut_offs)
-    nest = float(gamma.sf(cut_offs.nest, nest_cells + 0.5, scale=1 / nest_mm2))
-    stroma = float(gamma.sf(cut_offs.stroma, stroma_cells + 0.5, scale=1 / stroma_mm2))
+    nest = float(gammaincc(nest_cells + 0.5, cut_offs.nest * nest_mm2))
+    if not stroma_mm2 > 0:
+        return ImmunePhenotype(nest, np.nan, np.nan, cut_offs)
+    stroma = float(gammaincc(stroma_cells + 0.5, cut_offs.stroma * stroma_mm2))
     return ImmunePhenotype(nest, (1 - nest) * stroma, (1 - nest) * (1 - stroma), cut_offs)

@@ -66,8 +66,9 @@ class CytometryLens:
         Returns
         -------
         Result
-            Tables of cells, distances, interactions and neighbourhoods; densities and fractions by component and
-            compartment; the :class:`~timelens.lenses.cytometry.cells.Cells` themselves under ``pictures["cells"]``.
+            Tables of cells, distances, interactions, pairs by distance, neighbourhoods, lymphoid structures and
+            infiltration; densities and fractions by component and compartment, mixing and immune phenotype as rows; the
+            :class:`~timelens.lenses.cytometry.cells.Cells` themselves under ``pictures["cells"]``.
 
         Raises
         ------
@@ -76,6 +77,7 @@ class CytometryLens:
         """
         from timelens.lenses.cytometry.cells import find_cells
         from timelens.lenses.cytometry.clean import cleaned
+        from timelens.lenses.cytometry.immune import add_immune
         from timelens.lenses.cytometry.statistics import add_statistics
 
         merged = merged_steps(options)
@@ -96,7 +98,8 @@ class CytometryLens:
             result.problems += [_at(p, scan) for p in more]
             if cells is None:
                 continue
-            add_statistics(cells, merged["space"], np.random.default_rng(DEFAULT_SEED), result)
+            parts = add_statistics(cells, merged["space"], np.random.default_rng(DEFAULT_SEED), result)
+            add_immune(cells, parts, merged["immune"], merged["types"]["cofactor"], result)
             result.audit["cytometry"][cells.prefixed("thresholds")] = dict(cells.splits)
             found.append(cells)
         if found and found[0].not_told:

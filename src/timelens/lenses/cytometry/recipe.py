@@ -16,14 +16,19 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "clean": {"hot_pixel": 50.0, "spillover": {}},
     "segment": {"cells": "auto", "nuclear": [], "diameter_um": 8.0, "reach_um": 1.0},
     "types": {"cofactor": 1.0, "floor": 0.5, "markers": {}, "least": 0.5},
-    "space": {"reach_um": 4.0, "nearest": 10, "neighbourhoods": 6, "margin_um": 50.0, "shuffles": 1000},
-}
+    "space": {
+        "reach_um": 4.0, "nearest": 10, "neighbourhoods": 6, "context_nearest": 100, "context_share": 0.9,
+        "margin_um": 50.0, "shuffles": 1000, "pair_reach_um": 100.0, "pair_step_um": 10.0,
+    },
+    "immune": {"cut_offs": "cd8-100-100", "lymphoid": "b50-t10", "profile_um": 25.0, "profile_reach_um": 200.0},
+}  # fmt: skip
 #: Why each step is there.
 WHYS: Mapping[str, str] = {
     "clean": "single bright pixels are artefacts of the detector; spillover is taken back where a matrix is stated",
     "segment": "given masks as they are, each set by itself; else nuclei and their surroundings",
     "types": "the types of the knowledge base that this panel can tell; the others are named",
     "space": "neighbours are cells that touch once grown; chance is a shuffle of types over cells",
+    "immune": "what counts as many cells, or as a lymphoid structure, is a convention with a name",
 }
 _CELLS = ("auto", "given", "own")
 #: Numbers and what they may be: least value, whether it is itself allowed.
@@ -31,6 +36,8 @@ _LEAST = {
     "diameter_um": (0.0, False), "reach_um": (0.0, True), "cofactor": (0.0, False), "least": (0.0, True),
     "floor": (0.0, True),
     "nearest": (1, True), "neighbourhoods": (0, True), "margin_um": (0.0, False), "shuffles": (100, True),
+    "context_nearest": (1, True), "context_share": (0.0, False), "pair_reach_um": (0.0, False),
+    "pair_step_um": (0.0, False), "profile_um": (0.0, False), "profile_reach_um": (0.0, False),
 }  # fmt: skip
 
 
@@ -42,6 +49,8 @@ def merged_steps(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     UsageError
         If a step, parameter or value is unknown.
     """
+    from timelens.lenses.cytometry.profiles import cut_offs, lymphoid_profile
+
     merged = {name: dict(copy.deepcopy(dict(values))) for name, values in DEFAULTS.items()}
     for step, values in options.items():
         if step not in merged:
@@ -62,8 +71,11 @@ def merged_steps(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if merged["segment"]["cells"] not in _CELLS:
         raise UsageError("There is no such source of cells", field="segment: cells",
                          found=merged["segment"]["cells"], expected=", ".join(_CELLS))  # fmt: skip
-    if merged["types"]["least"] > 1:
-        raise UsageError("A probability is at most 1", field="types: least", found=merged["types"]["least"])
+    for step, part in (("types", "least"), ("space", "context_share")):
+        if merged[step][part] > 1:
+            raise UsageError("A probability or part is at most 1", field=f"{step}: {part}", found=merged[step][part])
+    cut_offs(merged["immune"]["cut_offs"])
+    lymphoid_profile(merged["immune"]["lymphoid"])
     for name, kind in (("nuclear", list), ("markers", Mapping)):
         step = "segment" if name == "nuclear" else "types"
         if not isinstance(merged[step][name], kind):

@@ -1,35 +1,26 @@
-"""What the cells of a region add up to: densities, fractions, compartments, distances, interactions, neighbourhoods."""
+"""What the cells of a region add up to: densities, fractions, compartments, and one row per cell."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import timelens
-from timelens.engines.cells import graph
 from timelens.engines.cells.compartments import Compartments, compartments, density
-from timelens.engines.cells.distances import nearest_distances
-from timelens.engines.cells.interaction import interaction
-from timelens.engines.cells.neighbourhoods import neighbourhoods
 from timelens.errors import Problem
-from timelens.knowledge import components
-from timelens.lenses.cytometry.cells import UNKNOWN, Cells
-from timelens.lenses.cytometry.types import SIGNATURES
+from timelens.lenses.cytometry.cells import Cells
+from timelens.lenses.cytometry.rows import LEVEL, TUMOUR, component_types, method
+from timelens.lenses.cytometry.spatial import distances, interactions, neighbours, pairs
 from timelens.study.contract import Result
 from timelens.study.measurement import Measurement
 from timelens.study.table import Table
 
-__all__ = ["add_statistics", "members"]
+__all__ = ["add_statistics", "binomial", "find_compartments"]
 
-_TUMOUR = "tumour-cell"
-_LEVEL = 0.95
-#: Fewer cells than this per neighbourhood are too few to find any.
-_CELLS_PER_GROUP = 20
 _COMPARTMENTS = ("nest", "margin", "stroma")
 
 
@@ -42,13 +33,9 @@ class _Place:
     inside: NDArray[np.bool_]
 
 
-def members(component: str, names: Sequence[str]) -> list[int]:
-    """Places of the told types that are a component or belong to it."""
-    family = components.family(component)
-    return [k for k, name in enumerate(names) if name in family]
-
-
-def add_statistics(cells: Cells, options: Mapping[str, Any], rng: np.random.Generator, result: Result) -> None:
+def add_statistics(
+    cells: Cells, options: Mapping[str, Any], rng: np.random.Generator, result: Result
+) -> Compartments | None:
     """Put measurements and tables of a set of cells into a result.
 
     Parameters
@@ -61,25 +48,33 @@ def add_statistics(cells: Cells, options: Mapping[str, Any], rng: np.random.Gene
         For shuffles and for the seeds of neighbourhoods.
     result
         Is added to.
+
+    Returns
+    -------
+    Compartments or None
+        None where no tumour cell was told or found.
     """
     places = [_Place("section", cells.window.area * 1e-6, np.ones(len(cells), bool))]
-    parts = _compartments(cells, options, result)
+    parts = find_compartments(cells, options, result)
     where = np.full(len(cells), "", dtype="<U6")
     if parts is not None:
         where = parts.of(cells.y_um, cells.x_um)
         places += [_Place(n, parts.area_mm2(n), where == n) for n in _COMPARTMENTS]  # type: ignore[arg-type]
     for place in places:
         _densities(cells, replace(place, name=cells.prefixed(place.name)), result, whole=place.name == "section")
-    _distances(cells, result)
-    _interactions(cells, options, rng, result)
-    groups = _neighbourhoods(cells, options, rng, result)
+    distances(cells, result)
+    interactions(cells, options, rng, result)
+    pairs(cells, options, result)
+    groups = neighbours(cells, options, rng, result)
     _table(cells, where, parts, groups, result)
+    return parts
 
 
-def _compartments(cells: Cells, options: Mapping[str, Any], result: Result) -> Compartments | None:
-    tumour = cells.types == cells.names.index(_TUMOUR) if _TUMOUR in cells.names else np.zeros(len(cells), bool)
-    if _TUMOUR not in cells.names:
+def find_compartments(cells: Cells, options: Mapping[str, Any], result: Result) -> Compartments | None:
+    """Nests, margin and stroma; None, with a warning in the result, where no tumour cell was found."""
+    if TUMOUR not in cells.names:
         return None
+    tumour = cells.types == cells.names.index(TUMOUR)
     if not tumour.any():
         result.problems.append(
             Problem(
@@ -93,17 +88,9 @@ def _compartments(cells: Cells, options: Mapping[str, Any], result: Result) -> C
     return compartments(cells.y_um, cells.x_um, tumour, cells.window, margin=options["margin_um"])
 
 
-def _method(cells: Cells, what: str) -> dict[str, Any]:
-    source = f"cells: {cells.name}" if cells.name else "cells"
-    return {"modality": "cytometry", "method": f"{what}; {source}", "method_version": timelens.__version__}
-
-
 def _densities(cells: Cells, place: _Place, result: Result, *, whole: bool) -> None:
     """Cells per area with exact Poisson intervals, and parts of all cells with exact binomial ones."""
-    families = {s.family for k, s in SIGNATURES.items() if s.family and k in cells.names}
-    listed: dict[str, list[int]] = {"cell": list(range(len(cells.names)))}
-    listed |= {c: members(c, cells.names) for c in dict.fromkeys((*cells.names[1:], *sorted(families)))}
-    listed[UNKNOWN] = [0]
+    listed = component_types(cells)
     count = np.bincount(cells.types[place.inside], minlength=len(cells.names))
     total = int(count.sum())
     for component, own in listed.items():
@@ -113,113 +100,40 @@ def _densities(cells: Cells, place: _Place, result: Result, *, whole: bool) -> N
         if place.area_mm2 > 0:
             result.measurements.append(
                 Measurement("cell_density_area", float(found.value), "{cells}/mm2", lower=float(found.lower),
-                            upper=float(found.upper), level=_LEVEL, uncertainty_kind="interval", n=number, **row,
-                            **_method(cells, "count over area, Poisson interval"))
+                            upper=float(found.upper), level=LEVEL, uncertainty_kind="interval", n=number, **row,
+                            **method(cells, "count over area, Poisson interval"))
             )  # fmt: skip
         if component != "cell" and total:
-            low, high = _binomial(number, total)
+            low, high = binomial(number, total)
             result.measurements.append(
-                Measurement("cell_fraction", number / total, "1", lower=low, upper=high, level=_LEVEL,
+                Measurement("cell_fraction", number / total, "1", lower=low, upper=high, level=LEVEL,
                             uncertainty_kind="interval", n=total, **row,
-                            **_method(cells, "part of all cells, binomial interval"))
+                            **method(cells, "part of all cells, binomial interval"))
             )  # fmt: skip
     if whole:
         for component, why in cells.not_told.items():
             if component not in listed:
                 result.measurements.append(
                     Measurement("cell_density_area", math.nan, "{cells}/mm2", component=component, region=place.name,
-                                reason=why, **_method(cells, "count over area, Poisson interval"))
+                                reason=why, **method(cells, "count over area, Poisson interval"))
                 )  # fmt: skip
 
 
-def _binomial(number: int, total: int) -> tuple[float, float]:
+def binomial(number: int, total: int) -> tuple[float, float]:
     """Exact interval of a part (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404)."""
     from scipy.stats import beta
 
-    tail = (1 - _LEVEL) / 2
+    tail = (1 - LEVEL) / 2
     low = float(beta.ppf(tail, number, total - number + 1)) if number else 0.0
     high = float(beta.ppf(1 - tail, number + 1, total - number)) if number < total else 1.0
     return low, high
-
-
-def _distances(cells: Cells, result: Result) -> None:
-    """Median distance to the nearest cell of each type in a table; to the nearest tumour cell as measurements."""
-    import pandas as pd
-
-    found = nearest_distances(cells.y_um, cells.x_um, cells.types, len(cells.names), cells.window)
-    median = found.median()
-    rows = []
-    for a, source in enumerate(cells.names):
-        for b, target in enumerate(cells.names):
-            number = int((cells.types == a).sum())
-            if not number or not math.isfinite(median[a, b]):
-                continue
-            certain = float(found.certain[cells.types == a, b].mean())
-            rows.append({"from": source, "to": target, "cells": number, "median": median[a, b],
-                         "certain_part": certain})  # fmt: skip
-            if target == _TUMOUR and source != UNKNOWN:
-                result.measurements.append(
-                    Measurement("nearest_cell_distance", float(median[a, b]), "um", n=number,
-                                component=f"{source}|{target}", region=cells.prefixed("section"),
-                                **_method(cells, "median over cells, as they lie"))
-                )  # fmt: skip
-    frame = pd.DataFrame(rows, columns=["from", "to", "cells", "median", "certain_part"])
-    units = {"cells": "{cells}", "median": "um", "certain_part": "1"}
-    result.tables[cells.prefixed("distances")] = Table(frame, units)
-
-
-def _interactions(cells: Cells, options: Mapping[str, Any], rng: np.random.Generator, result: Result) -> None:
-    import pandas as pd
-
-    test = interaction(cells.graph, cells.types, len(cells.names), shuffles=int(options["shuffles"]), rng=rng)
-    pairs = [
-        (a, b) for a in range(len(cells.names)) for b in range(len(cells.names)) if test.cells[a] and test.cells[b]
-    ]
-    frame = pd.DataFrame(
-        {
-            "from": [cells.names[a] for a, _ in pairs],
-            "to": [cells.names[b] for _, b in pairs],
-            "count": [int(test.count[p]) for p in pairs],
-            "expected": [float(test.expected[p]) for p in pairs],
-            "z": [float(test.z[p]) for p in pairs],
-            "p": [float(test.p_value[p]) for p in pairs],
-            "p_from": [str(test.method[p]) for p in pairs],
-        }
-    )
-    units = {"count": "1", "expected": "1", "z": "1", "p": "1"}
-    result.tables[cells.prefixed("interactions")] = Table(frame, units)
-
-
-def _neighbourhoods(
-    cells: Cells, options: Mapping[str, Any], rng: np.random.Generator, result: Result
-) -> NDArray[np.int32] | None:
-    import pandas as pd
-
-    groups = int(options["neighbourhoods"])
-    if not groups or len(cells.names) < 3:
-        return None
-    if len(cells) < _CELLS_PER_GROUP * groups:
-        result.problems.append(
-            Problem("Neighbourhoods are not looked for in so few cells", field=cells.prefixed("neighbourhoods"),
-                    found=f"{len(cells)} cells", expected=f"{_CELLS_PER_GROUP * groups} or more",
-                    mend="space: {neighbourhoods: FEWER}", severity="warning")
-        )  # fmt: skip
-        return None
-    near = graph.nearest(cells.y_um, cells.x_um, int(options["nearest"]))
-    found = neighbourhoods(near, cells.types, len(cells.names), groups, rng)
-    size = np.bincount(found.label, minlength=groups)
-    columns: dict[str, Any] = {"neighbourhood": np.arange(groups).astype(str), "cells": size}
-    columns |= {name: found.parts[:, k] for k, name in enumerate(cells.names)}
-    units = {"cells": "{cells}", **dict.fromkeys(cells.names, "1")}
-    result.tables[cells.prefixed("neighbourhoods")] = Table(pd.DataFrame(columns), units)
-    return found.label
 
 
 def _table(
     cells: Cells,
     where: NDArray[np.str_],
     parts: Compartments | None,
-    groups: NDArray[np.int32] | None,
+    groups: tuple[NDArray[np.int32], list[str]] | None,
     result: Result,
 ) -> None:
     """One row per cell."""
@@ -238,7 +152,7 @@ def _table(
         columns["compartment"] = where
         columns["distance_to_nest"] = parts.at(cells.y_um, cells.x_um)
     if groups is not None:
-        columns["neighbourhood"] = groups.astype(str)
+        columns["neighbourhood"], columns["context"] = groups[0].astype(str), groups[1]
     for k, channel in enumerate(cells.channels):
         columns[f"mean_{channel}"] = m.mean[:, k]
         units[f"mean_{channel}"] = "{counts}"
