@@ -50,6 +50,7 @@ WRITERS = {
     ".zarr": "ome-zarr",
     ".ome.tiff": "ome-tiff",
     ".ome.tif": "ome-tiff",
+    ".mcd": "mcd",
 }
 #: Formats that a label file may have.
 LABEL_FORMATS = ("nifti", "nrrd", "tiff")

@@ -9,6 +9,7 @@ from tests.formats.cytometry.make import slide
 
 from timelens.errors import UsageError
 from timelens.formats import registry
+from timelens.formats.cytometry import mcd
 from timelens.formats.cytometry.region import read_region
 from timelens.formats.cytometry.tiff import write_mask
 from timelens.formats.scan import load_acquisition, load_region, scan_folder
@@ -63,6 +64,37 @@ def test_regions_and_masks_are_read_with_their_panel(study):
     assert read.image.shape == (2, 1, 6, 5) and read.id == "a"
     cells = load_region("labels", scan.found[2].files, id="cells", on=read.image.geometry)
     assert sorted(cells.names) == [1, 2] and cells.extra["cells"]
+
+
+def test_slides_whose_names_begin_alike_keep_their_own_texts(study, rng):
+    other = study / "other"
+    other.mkdir()
+    images = [rng.poisson(3, (2, 3, 4)).astype("f4"), rng.poisson(3, (2, 4, 3)).astype("f4")]
+    slide(other, images)
+    for path in other.iterdir():
+        path.rename(study / "raw" / path.name.replace("s", "s_b", 1))
+    found = {(f.files[0].stem, f.series): [p.name for p in f.files[1:-1]] for f in scan_folder(study).found[:4]}
+    assert found == {
+        ("s", "1"): ["s_ROI_001_1.txt"], ("s", "2"): ["s_ROI_002_2.txt"],
+        ("s_b", "1"): ["s_b_ROI_001_1.txt"], ("s_b", "2"): ["s_b_ROI_002_2.txt"],
+    }  # fmt: skip
+    path = study / "raw" / "s.mcd"
+    path.write_bytes(path.read_bytes()[:200])  # what is left to be read from texts is this slide's
+    assert [r.image.shape[2:] for r in mcd.read_slide(path).regions] == [(6, 5), (4, 7)]
+
+
+def test_slides_of_one_name_keep_their_own_masks(study, rng):
+    for name in ("masks_a", "raw", "img", "elsewhere"):
+        (study / "one").mkdir(exist_ok=True)
+        (study / name).rename(study / "one" / name)
+    (study / "two" / "masks_a").mkdir(parents=True)
+    slide(study / "two", [rng.poisson(3, (2, 4, 4)).astype("f4")])
+    write_mask(np.eye(4, dtype="u2"), study / "two" / "masks_a" / "s_001.tiff")
+    scan = scan_folder(study)
+    images = {f.uid: f for f in scan.found if f.kind == "image"}
+    for mask in (f for f in scan.found if f.kind == "region"):
+        assert images[mask.references[0]].files[0].is_relative_to(mask.files[0].parents[1])
+    assert len(images) == 3 and sum(f.kind == "region" for f in scan.found) == 2
 
 
 def test_a_text_file_alone_is_a_region(study):

@@ -6,13 +6,13 @@ that a pipeline made of it are counted once.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from timelens.errors import Problem, TimelensError
+from timelens.formats.cytometry.mcd import read_slide, texts_of
 
 __all__ = ["KINDS", "Piece", "gather"]
 
@@ -78,19 +78,19 @@ def gather(
     """
     problems: list[Problem] = []
     panels = [p for p in others if p.suffix.lower() == ".csv" and _is_panel(p)]
-    texts = [p for p, kind in found if kind == "imc-txt"]
+    texts = {p for p, kind in found if kind == "imc-txt"}
     pieces: list[Piece] = []
     claimed: set[Path] = set()
     for path in (p for p, kind in found if kind == "mcd"):
-        own = [t for t in texts if t.parent == path.parent and _number(path, t) is not None]
-        claimed.update(own)
+        own = {n: t for n, t in texts_of(path).items() if t in texts}
+        claimed.update(own.values())
         try:
             pieces += _regions(path, own, others)
         except TimelensError as error:
             problems.append(error.at(file=path).problem)
     pieces += [
         Piece("image", "imc-txt", (t,), t.stem, t.with_suffix(""), description=t.stem)
-        for t in texts
+        for t in sorted(texts)
         if t not in claimed
     ]
     with_panel = [_with_panel(p, panels) for p in pieces]
@@ -99,26 +99,18 @@ def gather(
     return [*with_panel, *masks], used, left_out, [*problems, *more]
 
 
-def _regions(path: Path, texts: Sequence[Path], others: Sequence[Path]) -> list[Piece]:
-    from timelens.formats.cytometry import mcd
-
+def _regions(path: Path, texts: Mapping[int, Path], others: Sequence[Path]) -> list[Piece]:
     beside = path.with_suffix(".schema")
     schema = (beside,) if beside in others else ()
     found = []
-    for region in mcd.read_slide(path).regions:
+    for region in read_slide(path).regions:
         number = int(region.extra["region_number"])
-        text = tuple(t for t in texts if _number(path, t) == number)
+        text = (texts[number],) if number in texts else ()
         found.append(
             Piece("image", "mcd", (path, *text, *schema), region.id, path.with_suffix(""), str(number),
                   region.description)
         )  # fmt: skip
     return found
-
-
-def _number(slide: Path, text: Path) -> int | None:
-    """The number of the region that a text file of a slide holds."""
-    match = re.fullmatch(re.escape(slide.stem) + r"_.*?(\d+)\.txt", text.name, re.IGNORECASE)
-    return int(match[1]) if match else None
 
 
 def _is_panel(path: Path) -> bool:
@@ -132,29 +124,29 @@ def _is_panel(path: Path) -> bool:
 
 def _with_panel(piece: Piece, panels: Sequence[Path]) -> Piece:
     """The nearest panel: in the folder of the image, else in the fewest folders up and down; none where two tie."""
-
-    def away(panel: Path) -> int:
-        here, there = piece.files[0].parent.parts, panel.parent.parts
-        shared = next((k for k, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), None)
-        shared = min(len(here), len(there)) if shared is None else shared
-        return len(here) + len(there) - 2 * shared
-
-    order = sorted(panels, key=away)
-    if not order or (len(order) > 1 and away(order[0]) == away(order[1])):
+    order = sorted(panels, key=lambda p: _away(piece.files[0], p))
+    if not order or (len(order) > 1 and len({_away(piece.files[0], p) for p in order[:2]}) == 1):
         return piece
     return replace(piece, files=(*piece.files, order[0]))
 
 
+def _away(one: Path, other: Path) -> int:
+    """Folders up and down between two files."""
+    here, there = one.parent.parts, other.parent.parts
+    shared = next((k for k, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), min(len(here), len(there)))
+    return len(here) + len(there) - 2 * shared
+
+
 def _pictures(paths: Sequence[Path], images: Sequence[Piece]) -> tuple[list[Piece], list[Path], list[Problem]]:
     """Masks of known regions; other plain TIFF files are left out, with one remark per folder."""
-    by_name: dict[str, Piece] = {}
+    by_name: dict[str, list[Piece]] = {}
     for image in images:
-        by_name.setdefault(image.name, image)
+        by_name.setdefault(image.name, []).append(image)
     masks: list[Piece] = []
     again: dict[Path, list[Path]] = {}
     alone: dict[Path, list[Path]] = {}
     for path in paths:
-        owner = by_name.get(path.stem)
+        owner = min(by_name.get(path.stem, ()), key=lambda p: _away(p.files[0], path), default=None)
         if owner is not None and "mask" in path.parent.name.lower():
             name = f"{path.parent.name}-{owner.region or owner.name}"
             masks.append(Piece("region", "labels", (path,), name, owner.slide, of=owner.name))

@@ -11,7 +11,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,17 @@ from timelens.errors import DataError, FormatError, Problem
 from timelens.formats import safety
 from timelens.formats.cytometry import raster, schema, txt
 from timelens.formats.cytometry.blocks import Block, find_blocks
+from timelens.formats.cytometry.mcd_write import write
+from timelens.formats.cytometry.panel import Panel, with_panel
+from timelens.formats.cytometry.panorama import panorama_image, read_panorama
 from timelens.formats.cytometry.schema import Panorama, RegionRecord
 from timelens.study.acquisition import Acquisition
+from timelens.study.image import Image
 from timelens.study.provenance import SourceFile
 
-__all__ = ["MCD", "read", "read_panorama", "read_slide"]
+__all__ = ["MCD", "read", "read_panorama", "read_slide", "texts_of", "write"]
 
 _TEXT_ROUNDING = 5e-4  # text files have three decimals
-_IMAGE_HEADER, _IMAGE_TAIL = 161, 1  # bytes that wrap a photograph
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ class MCD:
     regions
         One acquisition per region, in the order of their numbers.
     panoramas
-        Photographs of the slide; :func:`read_panorama` gives the picture.
+        Photographs of the slide; :func:`read_panorama` gives the picture. Every region has those of its slide as images
+        with their place, under ``extra["panoramas"]``.
     problems
         What was damaged, and what was done about it.
     """
@@ -56,6 +62,8 @@ def read(
     path: str | Path,
     *,
     region: int | str | None = None,
+    panel: Panel | str | Path | None = None,
+    pixel_size_um: float | None = None,
     unit: str | None = None,
     id: str | None = None,  # noqa: A002 - the field's name
     subject: str = "",
@@ -70,6 +78,10 @@ def read(
         The file.
     region
         Number or name of the region; may be left out where there is only one.
+    panel
+        Names of the channels, and which are kept; by default as the file labels them.
+    pixel_size_um
+        Size of a pixel in micrometres, for a region whose schema is lost; another than the file states is refused.
     unit
         UCUM code of the values; counts by default.
     id, subject, session
@@ -81,8 +93,11 @@ def read(
     ------
     DataError
         If the region is not there, could not be read, or none is named and there are several.
+    UsageError
+        If the modality or the size of a pixel contradicts the file.
     """
-    found = read_slide(path, subject=subject, session=session)
+    raster.check_modality(modality, file=path)
+    found = read_slide(path)
     named = {a.extra["region_number"]: a for a in found.regions}
     if region is None and len(named) == 1:
         one = found.regions[0]
@@ -97,7 +112,11 @@ def read(
             )  # fmt: skip
         one = matches[0]
     image = one.image if unit is None else one.image.with_info(unit=unit)
-    return replace(one, data=image, id=id or one.id, problems=(*one.problems, *found.problems))
+    if pixel_size_um is not None:
+        raster.check_pixel(pixel_size_um, image.geometry, file=path)
+    problems = (*one.problems, *found.problems)
+    one = replace(one, data=image, id=id or one.id, subject=subject, session=session, problems=problems)
+    return one if panel is None else with_panel(one, panel)
 
 
 def read_slide(path: str | Path, *, subject: str = "", session: str = "") -> MCD:
@@ -117,7 +136,17 @@ def read_slide(path: str | Path, *, subject: str = "", session: str = "") -> MCD
         If neither the file nor the text files beside it hold any region.
     """
     place = safety.existing(path)
-    texts = _texts(place)
+    beside = [place.with_suffix(".schema"), *texts_of(place).values()]
+    stamp = tuple((str(p), s.st_size, s.st_mtime_ns) for p in (place, *beside) if p.is_file() and (s := p.stat()))
+    found = _read_slide(place, stamp)
+    regions = tuple(replace(r, subject=subject, session=session) for r in found.regions)
+    return replace(found, regions=regions)
+
+
+@lru_cache(maxsize=4)
+def _read_slide(place: Path, stamp: object) -> MCD:
+    """A slide is read once for all of its regions, as long as its files stay the same."""
+    texts = texts_of(place)
     found, problems = _schema(place)
     if found is not None:
         regions, more = _by_schema(place, found, texts)
@@ -126,49 +155,40 @@ def read_slide(path: str | Path, *, subject: str = "", session: str = "") -> MCD
     problems += more
     if not regions:
         raise FormatError(
-            "The file holds no region that can be read", file=path, field="MCDSchema",
+            "The file holds no region that can be read", file=place, field="MCDSchema",
             found="; ".join(p.message for p in problems) or "no schema and no rows", expected="one region or more",
             mend="put the text files of the regions beside it",
         )  # fmt: skip
-    regions = [replace(r, subject=subject, session=session) for r in regions]
     size = place.stat().st_size
     panoramas = tuple(p for p in (found.panoramas if found else ()) if p.end <= size)
+    regions = [replace(r, extra={**r.extra, "panoramas": _pictures(place, r, panoramas)}) for r in regions]
     return MCD(place, tuple(regions), panoramas, tuple(problems))
 
 
-def read_panorama(path: str | Path, panorama: Panorama) -> NDArray[np.uint8]:
-    """The picture of a panorama, shape (y, x, 3 or 4).
-
-    Raises
-    ------
-    FormatError
-        If its bytes are no PNG or JPEG picture.
-    """
-    import io
-
-    from PIL import Image as Picture
-
-    with safety.existing(path).open("rb") as stream:
-        stream.seek(panorama.start + _IMAGE_HEADER)
-        data = stream.read(max(0, panorama.end - panorama.start - _IMAGE_HEADER - _IMAGE_TAIL))
-    try:
-        with Picture.open(io.BytesIO(data), formats=("PNG", "JPEG", "BMP", "TIFF")) as picture:
-            return np.asarray(picture.convert("RGBA" if picture.mode in ("RGBA", "LA", "PA") else "RGB"))
-    except (OSError, SyntaxError, ValueError, Picture.DecompressionBombError) as error:
-        raise FormatError(
-            "The panorama cannot be read", file=path, field=f"panorama {panorama.number}", found=str(error)[:200]
-        ) from error
+def _pictures(place: Path, region: Acquisition, panoramas: Sequence[Panorama]) -> tuple[Image, ...]:
+    """Photographs of the region's slide as images; one that cannot be read is lost to pictures alone."""
+    made = []
+    for panorama in panoramas:
+        if panorama.slide == region.extra.get("slide", ""):
+            with suppress(FormatError):
+                made.append(panorama_image(place, panorama))
+    return tuple(made)
 
 
 # -- where the regions lie -------------------------------------------------------------------------------------------
 
 
-def _texts(place: Path) -> dict[int, Path]:
-    """Text files of the same slide by the number of the region, which ends their name."""
+def texts_of(place: Path) -> dict[int, Path]:
+    """Text files of a slide by the number of the region, which ends their name (``<stem>_<name>_<number>.txt``).
+
+    Where the name of another slide in the folder begins with the name of this one, its text files are its own.
+    """
+    stems = [p.stem.lower() for p in place.parent.iterdir() if p.suffix.lower() == ".mcd"]
+    longer = tuple(f"{s}_" for s in stems if s.startswith(f"{place.stem.lower()}_"))
     pattern = re.compile(re.escape(place.stem) + r"_.*?(\d+)\.txt$", re.IGNORECASE)
     found = {}
     for candidate in sorted(place.parent.glob("*.txt")):
-        if (match := pattern.match(candidate.name)) is not None:
+        if (match := pattern.match(candidate.name)) is not None and not candidate.name.lower().startswith(longer):
             found[int(match[1])] = candidate
     return found
 
@@ -306,7 +326,7 @@ def _region(
             record.shape,
             pixel_um=record.pixel_um,
             corner_um=record.corner_um,
-            slide=f"{place.stem} slide {record.slide}",
+            slide=raster.slide_frame(place, record.slide),
         ),
         sources=sources,
         problems=[*problems, raster.unstated_thickness(place)],

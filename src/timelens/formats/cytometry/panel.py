@@ -10,13 +10,15 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from timelens.errors import FormatError, MissingFieldError
+from timelens.errors import FormatError, MissingFieldError, Problem
 from timelens.formats import safety
+from timelens.study.acquisition import Acquisition
+from timelens.study.provenance import SourceFile
 
-__all__ = ["Panel", "read_panel"]
+__all__ = ["Panel", "read_panel", "with_panel"]
 
 #: Columns that name the groups of segmentation programmes.
 GROUPS = ("deepcell", "cellpose", "ilastik")
@@ -120,3 +122,55 @@ def _flag(text: str, path: str | Path, line: int) -> bool:
 def _group(text: str, path: str | Path, column: str) -> int | None:
     value = _number(text, path, column)
     return None if value is None else int(value)
+
+
+def with_panel(region: Acquisition, panel: Panel | str | Path) -> Acquisition:
+    """A region whose channels bear the names of a panel, and only those that the panel keeps.
+
+    Which channels show nuclei goes along as ``nuclear_channels``, where the panel groups them so (group 1 of
+    ``deepcell`` or ``cellpose``). A panel that lacks a channel keeps it under its own label, with a warning; a panel
+    that names channels which the region has not is left aside, with a warning.
+
+    Parameters
+    ----------
+    region
+        With metals on its axis ``c``.
+    panel
+        The panel, or the file that holds it.
+    """
+    path = None if isinstance(panel, Panel) else Path(panel)
+    panel = panel if isinstance(panel, Panel) else read_panel(panel)
+    metals = [str(c) for c in region.image.axes[0].coordinates or ()]
+    if lacking := [c for c in panel.channels if c not in metals]:
+        problem = Problem(
+            "The panel names channels that the region has not, and is left aside", str(path or ""), "channel",
+            ", ".join(lacking), ", ".join(metals), "put the panel of this slide beside it", "warning",
+        )  # fmt: skip
+        return replace(region, problems=(*region.problems, problem))
+    name_of = dict(zip(panel.channels, panel.names, strict=True))
+    labels = [str(v) for v in region.extra.get("channel_labels", metals)]
+    labels = [name_of.get(metal, label) for metal, label in zip(metals, labels, strict=True)]
+    problems = []
+    if extra := [m for m in metals if m not in name_of and m not in panel.dropped]:
+        problems.append(
+            Problem("The panel does not name all channels: the others keep their own labels", str(path or ""),
+                    "channel", ", ".join(extra), "a row for each channel", "", "warning")
+        )  # fmt: skip
+    nuclear = tuple(
+        channel
+        for group in ("deepcell", "cellpose")
+        if group in panel.groups
+        for channel, number in zip(panel.channels, panel.groups[group], strict=True)
+        if number == 1
+    )
+    return replace(
+        region,
+        sources=region.sources if path is None else (*region.sources, SourceFile.of(path)),
+        problems=(*region.problems, *problems),
+        extra={
+            **region.extra,
+            "channel_labels": tuple(labels),
+            "dropped_channels": panel.dropped,
+            "nuclear_channels": tuple(dict.fromkeys(nuclear)),
+        },
+    )

@@ -6,6 +6,7 @@ lacks the end of the raster: what was never measured is NaN, not zero.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from timelens.errors import FormatError, Problem
+from timelens.errors import FormatError, Problem, UsageError
 from timelens.formats.ome import THICKNESS_MM
 from timelens.study.acquisition import Acquisition
 from timelens.study.axes import Axis
@@ -22,10 +23,15 @@ from timelens.study.geometry import Geometry
 from timelens.study.image import Image
 from timelens.study.provenance import SourceFile
 
-__all__ = ["COUNTS", "PIXEL_UM", "Channels", "acquisition", "grid_size", "place_on_slide", "scatter"]
+__all__ = [
+    "COUNTS", "MODALITY", "PIXEL_UM", "Channels", "acquisition", "check_modality", "check_one_region", "check_pixel",
+    "check_size", "grid_size", "place_on_slide", "scatter", "slide_frame",
+]  # fmt: skip
 
 #: Unit of the values of a mass cytometer: ions counted (pulses, or their equivalent in the dual range).
 COUNTS = "{counts}"
+#: What all of these files hold.
+MODALITY = "cytometry"
 #: Raster of the Hyperion in micrometres, which its text files do not state.
 PIXEL_UM = 1.0
 
@@ -39,6 +45,36 @@ class Channels:
 
     def __len__(self) -> int:
         return len(self.metals)
+
+
+def check_modality(stated: str | None, *, file: object) -> None:
+    """Refuse another modality than the one that these files hold."""
+    if stated not in (None, "", "unknown", MODALITY):
+        raise UsageError("The file is of another modality", file=file, field="modality", found=stated,
+                         expected=MODALITY)  # fmt: skip
+
+
+def check_one_region(stated: int | str | None, *, file: object) -> None:
+    """Refuse the number of a region for a file that holds one."""
+    if stated is not None:
+        raise UsageError("The file holds one region, without a number", file=file, field="region", found=stated,
+                         mend="leave it out")  # fmt: skip
+
+
+def check_size(pixel_size_um: float) -> float:
+    """The size of a pixel in micrometres, if it can be one."""
+    if not (math.isfinite(pixel_size_um) and pixel_size_um > 0):
+        raise UsageError("A pixel has a positive size", field="pixel_size_um", found=pixel_size_um, expected="um")
+    return float(pixel_size_um)
+
+
+def check_pixel(pixel_size_um: float, geometry: Geometry | None, *, file: object) -> None:
+    """Refuse a stated size of a pixel that contradicts the file."""
+    known = [1e3 * s for s in geometry.spacing[1:]] if geometry is not None else []
+    if not np.allclose(known, check_size(pixel_size_um), rtol=1e-3):
+        raise UsageError("The size of a pixel is another in the file", file=file, field="pixel_size_um",
+                         found=pixel_size_um, expected=" x ".join(f"{s:g} um" for s in known),
+                         mend="leave it out")  # fmt: skip
 
 
 def grid_size(
@@ -127,6 +163,11 @@ def place_on_slide(
     return Geometry((1, *shape), affine, None if corner_um is None else slide, "slide")
 
 
+def slide_frame(path: Path, slide: str) -> str:
+    """Frame of reference that regions and photographs of one slide share."""
+    return f"{path.stem} slide {slide}"
+
+
 def acquisition(
     load: Callable[[], Any],
     *,
@@ -149,7 +190,7 @@ def acquisition(
     )
     return Acquisition(
         id=id,
-        modality="cytometry",
+        modality=MODALITY,
         data=image,
         subject=subject,
         session=session,

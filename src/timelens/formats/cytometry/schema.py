@@ -66,7 +66,7 @@ class RegionRecord:
 
 @dataclass(frozen=True)
 class Panorama:
-    """A photograph of the slide inside the MCD: bytes, format and corners (X, Y) in micrometres."""
+    """A photograph of the slide inside the MCD: bytes, format, corners (X, Y) in micrometres, number of its slide."""
 
     number: int
     name: str
@@ -74,6 +74,7 @@ class Panorama:
     end: int
     kind: str
     corners_um: tuple[tuple[float, float], ...]
+    slide: str = ""
 
 
 @dataclass(frozen=True)
@@ -222,4 +223,4 @@ def _panorama(record: Mapping[str, str], file: object) -> Panorama | None:
         (_number(record, f"SlideX{n}PosUm", file), _number(record, f"SlideY{n}PosUm", file)) for n in range(1, 5)
     )
     return Panorama(int(_number(record, "ID", file)), record.get("Description", ""), start, end,
-                    record.get("ImageFormat", "").upper(), corners)  # fmt: skip
+                    record.get("ImageFormat", "").upper(), corners, record.get("SlideID", ""))  # fmt: skip

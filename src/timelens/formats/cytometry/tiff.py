@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from timelens.errors import FormatError, GeometryError, MissingFieldError, UsageError
 from timelens.formats import safety
 from timelens.formats.cytometry import raster
-from timelens.formats.cytometry.panel import Panel
+from timelens.formats.cytometry.panel import Panel, read_panel
 from timelens.study.acquisition import Acquisition
 from timelens.study.axes import Axis
 from timelens.study.geometry import Geometry
@@ -36,7 +36,8 @@ _MOST_GROWTH = 1032  # deflate cannot expand by more
 def read(
     path: str | Path,
     *,
-    panel: Panel | None = None,
+    region: int | str | None = None,
+    panel: Panel | str | Path | None = None,
     pixel_size_um: float | None = None,
     unit: str | None = None,
     id: str | None = None,  # noqa: A002 - the field's name
@@ -50,6 +51,8 @@ def read(
     ----------
     path
         The file, (channels, y, x).
+    region
+        A plain TIFF holds one, without a number: leave it out.
     panel
         Names of the channels; the file has none.
     pixel_size_um
@@ -67,7 +70,11 @@ def read(
         If no panel or no size of a pixel is given.
     FormatError
         If the file is damaged, or has more or fewer channels than the panel keeps.
+    UsageError
+        If the modality, a region or the size of a pixel makes no sense here.
     """
+    raster.check_modality(modality, file=path)
+    raster.check_one_region(region, file=path)
     place = safety.existing(path)
     if panel is None or pixel_size_um is None:
         raise MissingFieldError(
@@ -75,8 +82,11 @@ def read(
             field="panel" if panel is None else "pixel_size_um", found="nothing", expected="both",
             mend="state panel= and pixel_size_um=, or convert it to OME-TIFF",
         )  # fmt: skip
-    if not (math.isfinite(pixel_size_um) and pixel_size_um > 0):
-        raise UsageError("A pixel has a positive size", field="pixel_size_um", found=pixel_size_um, expected="um")
+    size = raster.check_size(pixel_size_um)
+    sources = [SourceFile.of(place)]
+    if not isinstance(panel, Panel):
+        sources.append(SourceFile.of(panel))
+        panel = read_panel(panel)
     shape = _shape(place)
     stack = (1, *shape) if len(shape) == 2 else shape
     if len(stack) != 3 or stack[0] != len(panel.channels):
@@ -89,8 +99,8 @@ def read(
         id=id or place.stem,
         shape=(stack[1], stack[2]),
         channels=raster.Channels(panel.channels, panel.names),
-        geometry=raster.place_on_slide((stack[1], stack[2]), pixel_um=(pixel_size_um, pixel_size_um)),
-        sources=[SourceFile.of(place)],
+        geometry=raster.place_on_slide((stack[1], stack[2]), pixel_um=(size, size)),
+        sources=sources,
         problems=[raster.unstated_thickness(path)],
         unit=unit or raster.COUNTS,
         subject=subject,

@@ -21,6 +21,7 @@ from timelens.errors import FormatError, Problem, UsageError
 from timelens.formats import safety
 from timelens.formats.atomic import write_file
 from timelens.formats.cytometry import raster
+from timelens.formats.cytometry.panel import Panel, with_panel
 from timelens.study.acquisition import Acquisition
 from timelens.study.provenance import SourceFile
 
@@ -137,8 +138,10 @@ def _first_bad(path: str | Path, width: int) -> str:
 def read(
     path: str | Path,
     *,
-    unit: str | None = None,
+    region: int | str | None = None,
+    panel: Panel | str | Path | None = None,
     pixel_size_um: float | None = None,
+    unit: str | None = None,
     id: str | None = None,  # noqa: A002 - the field's name
     subject: str = "",
     session: str = "",
@@ -150,10 +153,14 @@ def read(
     ----------
     path
         The file.
-    unit
-        UCUM code of the values; counts by default.
+    region
+        A text file holds one, without a number: leave it out.
+    panel
+        Names of the channels, and which are kept; by default as the file labels them.
     pixel_size_um
         Size of a pixel in micrometres; 1 by default, the raster of the instrument, with a warning.
+    unit
+        UCUM code of the values; counts by default.
     id, subject, session
         Where the caller knows them.
     modality
@@ -163,7 +170,12 @@ def read(
     ------
     FormatError
         If the file is damaged before its last line.
+    UsageError
+        If the modality, a region or the size of a pixel makes no sense here.
     """
+    raster.check_modality(modality, file=path)
+    raster.check_one_region(region, file=path)
+    size = raster.PIXEL_UM if pixel_size_um is None else raster.check_size(pixel_size_um)
     place = safety.existing(path)
     channels = read_channels(place)
     rows, problems = read_rows(place)
@@ -175,8 +187,7 @@ def read(
             Problem("The size of a pixel is not stated: the raster of the instrument is taken", str(path),
                     "pixel_size_um", "nothing", f"{raster.PIXEL_UM:g} um", "state it with pixel_size_um=", "warning")
         )  # fmt: skip
-    size = raster.PIXEL_UM if pixel_size_um is None else float(pixel_size_um)
-    return raster.acquisition(
+    one = raster.acquisition(
         partial(_image, rows, shape),
         id=id or place.stem,
         shape=shape,
@@ -188,6 +199,7 @@ def read(
         subject=subject,
         session=session,
     )
+    return one if panel is None else with_panel(one, panel)
 
 
 def _image(rows: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -217,8 +229,6 @@ def write(data: Acquisition, path: str | Path) -> Path:
     UsageError
         If it is no such region.
     """
-    import pandas as pd
-
     image = data.image
     metals = [str(c) for c in image.axes[0].coordinates or ()]
     if image.axes[0].name != "c" or len(image.shape) != 4 or image.shape[1] != 1 or not metals:
@@ -234,8 +244,11 @@ def write(data: Acquisition, path: str | Path) -> Path:
     if not known[:pixels].all() or not pixels:
         raise UsageError("Pixels are missing before the end of the raster", field="pixels", found=f"{pixels} known")
     y, x = np.divmod(np.arange(pixels), image.shape[3])
-    number = np.arange(pixels)
-    head = np.column_stack([number, number + 1, np.ones(pixels), x, y, number]).astype(np.int64)
-    frame = pd.concat([pd.DataFrame(head, columns=list(HEAD)), pd.DataFrame(counts[:pixels], columns=names)], axis=1)
-    text = frame.to_csv(sep="\t", index=False, float_format="%.3f", lineterminator="\n", quoting=csv.QUOTE_NONE)
+    # Counts repeat: each different one is put into words once.
+    different, place = np.unique(counts[:pixels], return_inverse=True)
+    words = np.array([f"{v:.3f}" for v in different.tolist()], object)[np.asarray(place).reshape(pixels, -1)]
+    lines = ["\t".join([*HEAD, *names])]
+    for number, (row, column, cells) in enumerate(zip(y.tolist(), x.tolist(), words.tolist(), strict=True)):
+        lines.append(f"{number}\t{number + 1}\t1\t{column}\t{row}\t{number}\t" + "\t".join(cells))
+    text = "\n".join(lines) + "\n"
     return write_file(text, path)
