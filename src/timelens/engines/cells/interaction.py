@@ -130,8 +130,7 @@ def interaction(
 def count(graph: Graph, types: ArrayLike, number_of_types: int) -> IntArray:
     """Edges from each type to each type, shape (types, types)."""
     kind = _checked(graph, types, number_of_types)
-    code = np.repeat(kind * number_of_types, graph.degree) + kind[graph.neighbours]
-    return np.bincount(code, minlength=number_of_types**2).reshape(number_of_types, number_of_types)
+    return np.asarray(_count(graph.starts, graph.neighbours, kind, number_of_types))
 
 
 def moments(graph: Graph, cells: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -207,19 +206,18 @@ def _over(value: FloatArray, by: float) -> FloatArray:
 
 @njit(cache=True, nogil=True)
 def _mutual(starts, neighbours):  # type: ignore[no-untyped-def]
-    """Edges whose reverse is there too."""
-    found = 0
+    """Edges whose reverse is there too, counted in one pass: in each row, the reverses are met in ascending order."""
+    found, place = 0, starts[:-1].copy()
     for i in range(len(starts) - 1):
         for e in range(starts[i], starts[i + 1]):
-            low, high = starts[neighbours[e]], starts[neighbours[e] + 1]
-            while low < high:
-                middle = (low + high) // 2
-                if neighbours[middle] < i:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low < starts[neighbours[e] + 1] and neighbours[low] == i:
-                found += 1
+            j = neighbours[e]
+            if j > i:
+                at, end = place[j], starts[j + 1]
+                while at < end and neighbours[at] < i:
+                    at += 1
+                place[j] = at
+                if at < end and neighbours[at] == i:
+                    found += 2
     return found
 
 
