@@ -38,6 +38,9 @@ Seeds = Annotated[
     list[str] | None,
     typer.Option("--seed", help="x,y,z in mm (RAS+): the find there is physiological and left out. Repeatable."),
 ]
+By = Annotated[
+    str | None, typer.Option(help="Column of participants.tsv whose groups are compared; group or arm if there.")
+]
 Fwhm = Annotated[float | None, typer.Option(help="Resolution of the scanner in mm, for partial-volume correction.")]
 
 
@@ -82,13 +85,14 @@ def run(
     fraction: Fraction = None,
     seed: Seeds = None,
     fwhm: Fwhm = None,
+    by: By = None,
     as_json: Json = False,
 ) -> None:
     """Measure every session of a study and write tables, masks, maps and the report."""
     from timelens.run import show
     from timelens.run.api import open_study, plan_study, run_study
 
-    options = _options(rule, threshold, fraction, seed, fwhm)
+    options = _options(rule, threshold, fraction, seed, fwhm) | ({"groups": {"by": by}} if by else {})
     if dry_run:
         _end(not show.plan(plan_study(open_study(source, out), out, options), as_json=as_json))
         return
@@ -130,6 +134,22 @@ def report(out: Annotated[Path, typer.Argument(help="A folder of results.")], as
         raise UsageError("This is no folder of results", file=out, expected="a folder that 'timelens run' wrote")
     page = build(out)
     typer.echo(json.dumps({"report": str(page)}) if as_json else f"Report: {page}")
+
+
+@app.command()
+def compare(
+    out: Annotated[Path, typer.Argument(help="A folder of results.")],
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Compare groups of patients in a folder of results: differences, intervals, p-values, false discovery rate."""
+    from timelens.report import build
+    from timelens.run import show_groups
+    from timelens.run.groups import GROUPS_FILE, compare_results
+
+    found, problems = compare_results(out, by)
+    build(out)
+    show_groups.comparisons(found, problems, out / GROUPS_FILE, as_json=as_json)
 
 
 @app.command()

@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from timelens.assess.groups import groups_of
 from timelens.errors import DataError, Problem, UsageError
 from timelens.run.collect import collect
 from timelens.run.discover import discover
 from timelens.run.execute import execute
-from timelens.run.files import clear_drafts, put_back, write_text
+from timelens.run.files import clear_drafts, overlaid, put_back, write_text
+from timelens.run.groups import group_options
 from timelens.run.inventory import Inventory, read_inventory, write_inventory
 from timelens.run.lock import LOCK, locked
 from timelens.run.session import Outcome, SessionTask, check_options, run_session, session_folder
@@ -85,7 +87,9 @@ def open_study(source: Path, out: Path | None = None) -> Inventory:
 def plan_study(inventory: Inventory, out: Path, options: Mapping[str, Any]) -> list[SessionTask]:
     """One task per session."""
     root, target = str(inventory.root.resolve()), str(out.resolve())
-    tasks = [SessionTask(root, target, entry, inventory.options, options) for entry in inventory.sessions]
+    # Who is compared with whom changes nothing in a session.
+    shared, stated = ({k: v for k, v in o.items() if k != "groups"} for o in (inventory.options, options))
+    tasks = [SessionTask(root, target, entry, shared, stated) for entry in inventory.sessions]
     for task in tasks:
         check_options(task)
     return tasks
@@ -110,7 +114,8 @@ def run_study(
     out
         Folder of results; made if it is not there. What is there and still holds is kept.
     options
-        Options over those of the study, by lens and step: ``{"pet": {"segment": {"rule": "suv4"}}}``.
+        Options over those of the study, by lens and step: ``{"pet": {"segment": {"rule": "suv4"}}}``; groups of
+        patients to be compared: ``{"groups": {"by": "arm"}}``.
     jobs, dask
         See :func:`timelens.run.execute.execute`.
     ledger
@@ -132,6 +137,9 @@ def run_study(
         for entry in inventory.sessions:
             put_back(session_folder(out, entry))
         tasks = plan_study(inventory, out, options or {})
+        by = group_options(overlaid(inventory.options, options or {}))
+        if by:
+            groups_of(inventory.participants, by)  # a trait that is none is refused before hours of work
         _begin(inventory, out)
         result = StudyRun(out)
         failed = _carry_out(tasks, result, jobs, dask, progress)
@@ -139,6 +147,7 @@ def run_study(
             inventory,
             out,
             failed,
+            by=by,
             ledger=ledger,
             started=started.isoformat(timespec="seconds"),
             ended=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -12,6 +12,7 @@ from timelens.errors import Problem
 from timelens.formats import nifti
 from timelens.run.files import write_json
 from timelens.run.follow import Followed, follow_subject
+from timelens.run.groups import write_groups
 from timelens.run.inventory import Inventory, SessionEntry
 from timelens.run.ledger import SessionResults, enter, renamed
 from timelens.run.session import session_folder
@@ -29,6 +30,7 @@ def collect(
     out: Path,
     failed: Mapping[tuple[str, str], Sequence[Problem]],
     *,
+    by: str | None = None,
     ledger: str | None = None,
     started: str = "",
     ended: str = "",
@@ -43,6 +45,8 @@ def collect(
         The folder of results.
     failed
         Problems of sessions that left no folder, by (subject, session).
+    by
+        Trait of participants whose groups are compared; None for the first that fits, empty for none.
     ledger
         URL of a PostgreSQL ledger; the SQLite file in ``out`` where None.
     started, ended
@@ -67,6 +71,8 @@ def collect(
     measurements = enter(ledger or str(out / "timelens.sqlite"), results)
     write_csv(measurements, out / "measurements.csv")
     write_parquet(measurements, out / "measurements.parquet")
+    problems += [{"subject": "", "session": "", **p.as_dict()} for p in
+                 write_groups(out, measurements, inventory.participants, records, by)[1]]  # fmt: skip
     write_table(out / "problems.csv", ("subject", "session", *PROBLEM_COLUMNS), problems)
     _study_files(inventory, out, records)
     write_crate(out, [one.run for one in results], results=files, name=f"timelens results of {inventory.name}")

@@ -55,7 +55,8 @@ def discover(folder: Path, *, skip: Collection[Path] = (), known: Mapping[str, s
     for subject, things in subjects.items():
         sessions += _sessions(subject, things, scan, problems)
     inventory = Inventory(scan.root.name or "study", scan.root, sessions, private_key=key, problems=problems)
-    inventory.participants = _participants(scan.root, list(subjects))
+    inventory.participants, twice = _participants(scan.root, list(subjects), key)
+    inventory.problems += twice
     others = [*scan.not_used, *(p for f in scan.found if f.kind == "other" for p in f.files)]
     names = [p.relative_to(scan.root).as_posix() for p in others]
     inventory.not_used = names[:_MOST_LISTED]
@@ -266,22 +267,39 @@ def _shown(role: str) -> str:
     return UNKNOWN if role == "unknown" else role
 
 
-def _participants(root: Path, subjects: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The columns of ``participants.tsv``, where the folder has one; names and dates of birth are left out."""
+def _participants(
+    root: Path, subjects: Sequence[str], key: Mapping[str, str]
+) -> tuple[dict[str, dict[str, Any]], list[Problem]]:
+    """The columns of ``participants.tsv``, where the folder has one; names and dates of birth are left out.
+
+    A line names its subject by the alias or by the identifier of the private key. Of a subject that has several lines,
+    what they say differently is left out.
+    """
     table = root / "participants.tsv"
     traits: dict[str, dict[str, Any]] = {s: {} for s in subjects}
     if not table.is_file():
-        return traits
+        return traits, []
     lines = [line.split("\t") for line in table.read_text(encoding="utf-8", errors="replace").splitlines() if line]
     if not lines or lines[0][0] != "participant_id":
-        return traits
+        return traits, []
     private = {"name", "given_name", "family_name", "birth_date", "date_of_birth", "dob"}
+    alias = {s: s for s in subjects} | {identifier: a for a, identifier in key.items() if a in traits}
+    problems: dict[tuple[str, str], Problem] = {}
     for row in lines[1:]:
-        if row[0] in traits:
-            traits[row[0]] = {
-                k: v for k, v in zip(lines[0][1:], row[1:], strict=False) if v != "n/a" and k.lower() not in private
-            }
-    return traits
+        if (subject := alias.get(row[0])) is None:
+            continue
+        for name, value in zip(lines[0][1:], row[1:], strict=False):
+            if value == "n/a" or name.lower() in private:
+                continue
+            before = traits[subject].setdefault(name, value)
+            if before != value:
+                problems[subject, name] = Problem(
+                    "Two lines say different things of one subject: neither is taken", table.name, name,
+                    f"{subject}: {before}, {value}", "one line a subject", "correct participants.tsv", "warning",
+                )  # fmt: skip
+    for subject, name in problems:
+        del traits[subject][name]
+    return traits, list(problems.values())
 
 
 def _without_root(problem: Problem, root: Path) -> Problem:

@@ -123,7 +123,7 @@ def errors(runs, seed, level=0.05):
 
 
 def test_patients_are_the_unit():
-    (mixed, naive), inside = errors(600, 5)
-    assert mixed == pytest.approx(0.05, abs=3.5 * np.sqrt(0.05 * 0.95 / 600))
-    assert inside == pytest.approx(0.95, abs=3.5 * np.sqrt(0.05 * 0.95 / 600))
+    (mixed, naive), inside = errors(300, 5)
+    assert mixed == pytest.approx(0.05, abs=3.5 * np.sqrt(0.05 * 0.95 / 300))
+    assert inside == pytest.approx(0.95, abs=3.5 * np.sqrt(0.05 * 0.95 / 300))
     assert naive > 0.2

@@ -28,6 +28,8 @@ FloatArray = NDArray[np.float64]
 MOST_EXACT = 20_000
 #: Statistics that differ by less than this part are equal: they are sums of the same numbers in another order.
 _TIE = 1e-9
+#: Variables that are dealt at once: more would fill memory.
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,10 @@ def permutation_test(
     exact = ways <= MOST_EXACT
     dealt = _all_deals(patients, number) if exact else _some_deals(patients, number, deals, rng)
     seen = _welch(centred, mine[None].astype(np.float64))[0]
-    found = _welch(centred, dealt)
-    as_extreme = (found >= seen * (1 - _TIE)).sum(axis=0)
+    as_extreme = np.zeros(table.shape[1], np.int64)
+    for start in range(0, table.shape[1], _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        as_extreme[part] = (_welch(centred[:, part], dealt) >= seen[part] * (1 - _TIE)).sum(axis=0)
     p = as_extreme / ways if exact else (1 + as_extreme) / (1 + deals)
     p = np.where(_constant(table), 1.0, p)
     difference = table[mine].mean(axis=0) - table[~mine].mean(axis=0)

@@ -1,0 +1,1 @@
+"""From measurements to meaning: what rows of many subjects say together."""
