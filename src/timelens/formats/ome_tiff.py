@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from timelens.errors import FormatError, MissingFieldError, Problem, UnsafeFileError, UsageError
 from timelens.formats import assemble, atomic, ome, safety, sidecar, sidecar_write
+from timelens.formats.cytometry.raster import METAL
 from timelens.study.acquisition import Acquisition
 from timelens.study.axes import Axis
 from timelens.study.geometry import Geometry
@@ -54,6 +55,7 @@ class _Pixels:
     samples: int
     channels: list[str]
     planes: list[int]
+    dyes: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -99,8 +101,11 @@ def read(
     geometry = _geometry(pixels, pixel_size_um)
     said, source = assemble.described(path, described)
     sizes = [pixels.sizes[n] for n in "TCZYX"]
+    # Mass cytometry: the channel is its metal, and the name what the metal is bound to.
+    dyed = pixels.dyes and all(METAL.match(d) for d in pixels.dyes) and len(set(pixels.dyes)) == len(pixels.dyes)
     axes = said.axes or ome.axes_of(
-        "".join(n for n, size in zip("tc", sizes, strict=False) if size > 1) + "zyx", pixels.channels
+        "".join(n for n, size in zip("tc", sizes, strict=False) if size > 1) + "zyx",
+        pixels.dyes if dyed else pixels.channels,
     )
     names = [a.name for a in axes]
     left_out = [size for n, size in zip("tc", sizes, strict=False) if n not in names]
@@ -130,6 +135,7 @@ def read(
         id=id,
         subject=subject,
         session=session,
+        extra={"channel_labels": tuple(pixels.channels)} if dyed and all(pixels.channels) else {},
     )
 
 
@@ -161,7 +167,8 @@ def _pixels(opened: tifffile.TiffFile, place: Path) -> tuple[_Pixels, np.dtype[A
     count = sizes["Z"] * sizes["T"] * sizes["C"] // max(samples)
     if not 1 <= count <= MAX_PAGES:
         raise FormatError("The number of planes cannot be", file=place, field="SizeZ, SizeC, SizeT", found=count)
-    pixels = _Pixels(place, dict(element.attrib), sizes, max(samples), names, [])
+    dyes = [e.get("Fluor", "") for e in channels]
+    pixels = _Pixels(place, dict(element.attrib), sizes, max(samples), names, [], dyes)
     if len(images) > 1:
         pixels.problems.append(
             Problem(
@@ -365,22 +372,26 @@ def write(data: Acquisition | Image, path: str | Path) -> Path:
         If the image or the name does not fit the format.
     """
     image, place = data.image if isinstance(data, Acquisition) else data, Path(path)
-    names = "".join(a.name for a in image.axes)
+    order = "".join(a.name for a in image.axes)
     if not place.name.endswith((".ome.tif", ".ome.tiff")):
         raise UsageError("An OME-TIFF file ends in .ome.tif or .ome.tiff", field="path", found=place.name)
-    if image.geometry is None or names not in ("zyx", "tzyx", "czyx", "tczyx"):
-        raise UsageError("OME-TIFF holds images with axes t, c, z, y, x", field="axes", found=list(names))
+    if image.geometry is None or order not in ("zyx", "tzyx", "czyx", "tczyx"):
+        raise UsageError("OME-TIFF holds images with axes t, c, z, y, x", field="axes", found=list(order))
     array = image.numpy()
     array = array.astype(np.uint8) if array.dtype == bool else array
     array = array.astype(np.float32) if array.dtype == np.float16 else array
     if array.dtype.str[1:] not in _TYPES.values():
         raise UsageError("OME-TIFF has no such data type", field="dtype", found=array.dtype, expected=", ".join(_TYPES))
-    meta: dict[str, Any] = {"axes": names.upper()}
+    meta: dict[str, Any] = {"axes": order.upper()}
+    # Sections are measured in micrometres, and so do viewers show them.
+    factor, unit = (1e3, "µm") if image.geometry.space == "slide" else (1.0, "mm")
     for axis, size in zip("ZYX", image.geometry.spacing, strict=True):
-        meta[f"PhysicalSize{axis}"], meta[f"PhysicalSize{axis}Unit"] = size, "mm"
+        meta[f"PhysicalSize{axis}"], meta[f"PhysicalSize{axis}Unit"] = round(factor * size, 12), unit
     channels: Axis | None = next((a for a in image.axes if a.name == "c"), None)
     if channels is not None and channels.coordinates is not None:
-        meta["Channel"] = {"Name": [str(n) for n in channels.coordinates]}
+        names = [str(n) for n in channels.coordinates]
+        labels = data.extra.get("channel_labels") if isinstance(data, Acquisition) else None
+        meta["Channel"] = {"Name": [str(v) for v in labels], "Fluor": names} if labels else {"Name": names}
     if image.frames is not None and np.ptp(image.frames.duration) == 0 and image.frames.duration[0] > 0:
         meta["TimeIncrement"], meta["TimeIncrementUnit"] = float(image.frames.duration[0]), "s"
     meta["UUID"] = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{array.shape} {array.dtype} {zlib.crc32(array.tobytes())}"))

@@ -115,6 +115,7 @@ def read(
         subject=subject,
         session=session,
         sources_hashed=digest,
+        extra={"channel_labels": tuple(channels)} if channels and all(channels) and said.axes else {},
     )
 
 
@@ -284,7 +285,8 @@ def _write(data: Acquisition | Image, image: Image, names: str, folder: Path, ve
     }
     content: dict[str, Any] = {"multiscales": [meta]}
     if "c" in names:
-        content["omero"] = {"channels": _omero(image, names.index("c"))}
+        labels = data.extra.get("channel_labels") if isinstance(data, Acquisition) else None
+        content["omero"] = {"channels": _omero(image, names.index("c"), labels)}
     said = sidecar_write.content(data)
     if v3:
         root = {
@@ -335,9 +337,9 @@ def _halved(array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
     return (np.rint(mean) if array.dtype.kind in "iub" else mean).astype(array.dtype), step.astype(float)
 
 
-def _omero(image: Image, axis: int) -> list[dict[str, Any]]:
+def _omero(image: Image, axis: int, labels: Sequence[str] | None) -> list[dict[str, Any]]:
     colours = ("FFFFFF", "FF0000", "00FF00", "0000FF", "FFFF00", "FF00FF", "00FFFF")
-    names = image.axes[axis].coordinates
+    names = labels or image.axes[axis].coordinates
     result = []
     for k in range(image.shape[axis]):
         part = np.take(image.numpy(), k, axis=axis)

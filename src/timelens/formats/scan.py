@@ -147,9 +147,10 @@ def scan_folder(root: Path, *, skip: Collection[Path] = ()) -> Scan:
         _single(scan, paths[0], "bids-mr", paths)
         used = {sidecar.beside(p).with_suffix(".bval") for p in paths}
         scan.not_used = [p for p in scan.not_used if p not in used]
-    _cytometry(scan, [(path, kind) for path, kind in single if kind in cytometry.KINDS])
+    sections = [(path, kind) for path, kind in single if cytometry.belongs(path, kind)]
+    _cytometry(scan, sections)
     for path, kind in single:
-        if kind not in cytometry.KINDS:
+        if (path, kind) not in sections:
             _single(scan, path, kind)
     return scan
 
@@ -358,7 +359,7 @@ def load_acquisition(
         said, more = bids.inherited(files[0], root)
         found = blood.read(files[0], described=said, unit=unit)
         found = replace(found, sources=(*found.sources, *more))
-    elif kind in ("mcd", "imc-txt"):
+    elif kind in ("mcd", "imc-txt") or (kind in cytometry.PICTURES and modality == "cytometry"):
         found = read_region(files, region=series or None, id=id, unit=unit)
     elif kind not in registry.READERS:
         raise FormatError(

@@ -6,18 +6,22 @@ that a pipeline made of it are counted once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from timelens.errors import Problem, TimelensError
+from timelens.errors import MissingFieldError, Problem, TimelensError
 from timelens.formats.cytometry.mcd import read_slide, texts_of
+from timelens.formats.cytometry.raster import METAL, MODALITY
 
-__all__ = ["KINDS", "Piece", "gather"]
+__all__ = ["KINDS", "PICTURES", "Piece", "belongs", "gather"]
 
 #: Formats that are gathered here.
 KINDS = ("imc-txt", "mcd", "tiff")
+#: Formats of any microscope, gathered where a file says that it is such a section.
+PICTURES = ("ome-tiff", "ome-zarr")
 _PANEL_NAMES = ("channel", "name")
 
 
@@ -51,6 +55,27 @@ class Piece:
     region: str = ""
     description: str = ""
     of: str = ""
+
+
+def belongs(path: Path, kind: str) -> bool:
+    """Whether a file is one of tissue cytometry: by its format, by its own word, or by channels that are metals."""
+    if kind not in PICTURES:
+        return kind in KINDS
+    from importlib import import_module
+
+    try:
+        found = import_module(f"timelens.formats.{kind.replace('-', '_')}").read(path, unit=None)
+    except MissingFieldError:
+        # The unit is what such files lack: it is asked for once the file is known to be a section.
+        try:
+            found = import_module(f"timelens.formats.{kind.replace('-', '_')}").read(path, unit="1")
+        except TimelensError:
+            return False
+    except TimelensError:
+        return False
+    image = found.image
+    channels = image.axes[0].coordinates if image.axes[0].name == "c" else None
+    return found.modality == MODALITY or any(METAL.match(str(c)) for c in (() if channels is None else channels))
 
 
 def gather(
@@ -93,8 +118,13 @@ def gather(
         for t in sorted(texts)
         if t not in claimed
     ]
+    known = {p.name for p in pieces}
+    pictures = [(_stem(p), p, kind) for p, kind in found if kind in PICTURES]
+    pieces += [Piece("image", kind, (p,), stem, p.parent / stem, description=stem) for stem, p, kind in pictures
+               if stem not in known]  # fmt: skip
+    twice = [p for stem, p, _ in pictures if stem in known]
     with_panel = [_with_panel(p, panels) for p in pieces]
-    masks, left_out, more = _pictures([p for p, kind in found if kind == "tiff"], with_panel)
+    masks, left_out, more = _pictures([*twice, *(p for p, kind in found if kind == "tiff")], with_panel)
     used = sorted({f for p in with_panel for f in p.files[1:]} & set(others))
     return [*with_panel, *masks], used, left_out, [*problems, *more]
 
@@ -130,6 +160,11 @@ def _with_panel(piece: Piece, panels: Sequence[Path]) -> Piece:
     return replace(piece, files=(*piece.files, order[0]))
 
 
+def _stem(path: Path) -> str:
+    """The name without its ending, ``.ome.tiff`` and ``.ome.zarr`` included."""
+    return re.sub(r"(\.ome)?\.(tiff?|zarr)$", "", path.name, flags=re.IGNORECASE)
+
+
 def _away(one: Path, other: Path) -> int:
     """Folders up and down between two files."""
     here, there = one.parent.parts, other.parent.parts
@@ -146,14 +181,14 @@ def _pictures(paths: Sequence[Path], images: Sequence[Piece]) -> tuple[list[Piec
     again: dict[Path, list[Path]] = {}
     alone: dict[Path, list[Path]] = {}
     for path in paths:
-        owner = min(by_name.get(path.stem, ()), key=lambda p: _away(p.files[0], path), default=None)
+        owner = min(by_name.get(_stem(path), ()), key=lambda p: _away(p.files[0], path), default=None)
         if owner is not None and "mask" in path.parent.name.lower():
             name = f"{path.parent.name}-{owner.region or owner.name}"
             masks.append(Piece("region", "labels", (path,), name, owner.slide, of=owner.name))
         else:
             (again if owner is not None else alone).setdefault(path.parent, []).append(path)
     problems = [
-        Problem("Plain TIFF pictures of regions that are read from their own files: counted once", str(folder),
+        Problem("Pictures of regions that are read from their own files: counted once", str(folder),
                 "files", f"{len(files)} pictures", "", "", "warning")
         for folder, files in again.items()
     ] + [

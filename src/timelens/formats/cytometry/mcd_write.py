@@ -6,7 +6,6 @@ region, then the text of the schema in UTF-16. Only what a reader needs is writt
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from timelens.study.image import Image
 __all__ = ["write"]
 
 _NAMESPACE = "http://www.fluidigm.com/IMC/MCDSchema_V2_0.xsd"
-_METAL = re.compile(r"^([A-Za-z]{1,2})(\d{1,3})$")
 #: Of a standard slide, in micrometres.
 _SLIDE_UM = (75000, 25000)
 _MOST_PIXELS = 1 << 24  # rows count pixels in float32
@@ -130,7 +128,7 @@ def _channels(region: Acquisition) -> tuple[list[str], list[str]]:
                          expected="c, 1, y, x")  # fmt: skip
     if image.unit != raster.COUNTS:
         raise UsageError("An MCD file holds counts", field="unit", found=image.unit, expected=raster.COUNTS)
-    found = [_METAL.match(m) for m in metals]
+    found = [raster.METAL.match(m) for m in metals]
     if None in found or len(set(metals)) != len(metals):
         raise UsageError("A channel names no metal, or one twice", field="channel", found=", ".join(metals),
                          expected="Pr141, Nd142 ...")  # fmt: skip

@@ -7,6 +7,7 @@ lacks the end of the raster: what was never measured is NaN, not zero.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,14 @@ from timelens.study.image import Image
 from timelens.study.provenance import SourceFile
 
 __all__ = [
-    "COUNTS", "MODALITY", "PIXEL_UM", "Channels", "acquisition", "check_modality", "check_one_region", "check_pixel",
-    "check_size", "grid_size", "place_on_slide", "scatter", "slide_frame",
+    "COUNTS", "METAL", "MODALITY", "PIXEL_UM", "Channels", "acquisition", "check_modality", "check_one_region",
+    "check_pixel", "check_size", "grid_size", "place_on_slide", "scatter", "slide_frame",
 ]  # fmt: skip
 
 #: Unit of the values of a mass cytometer: ions counted (pulses, or their equivalent in the dual range).
 COUNTS = "{counts}"
+#: A channel of a mass cytometer: metal with mass.
+METAL = re.compile(r"^([A-Z][a-z]?)(\d{2,3})$")
 #: What all of these files hold.
 MODALITY = "cytometry"
 #: Raster of the Hyperion in micrometres, which its text files do not state.

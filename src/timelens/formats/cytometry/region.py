@@ -1,13 +1,15 @@
-"""One region of a slide as a study names it: an MCD or text file, with the panel that goes with it."""
+"""One region of a slide as a study names it: MCD, text file or OME picture, with the panel that goes with it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from timelens.errors import UsageError
+from timelens.errors import MissingFieldError, UsageError
 from timelens.formats.cytometry import mcd, txt
 from timelens.formats.cytometry.panel import with_panel
+from timelens.formats.cytometry.raster import MODALITY
 from timelens.study.acquisition import Acquisition
 
 __all__ = ["read_region", "with_panel"]
@@ -25,13 +27,13 @@ def read_region(
     Parameters
     ----------
     files
-        The MCD or the text file, and what belongs to it (its text file, schema, panel), in any order.
+        The MCD, text file, OME-TIFF or OME-Zarr, and what belongs to it (its text file, schema, panel), in any order.
     region
         Number of the region in an MCD.
     id
         Name of the acquisition.
     unit
-        UCUM code of the values; counts by default.
+        UCUM code of the values; counts by default, but for OME pictures, which state it.
 
     Raises
     ------
@@ -41,14 +43,33 @@ def read_region(
         If the files or the panel cannot be read.
     """
     slides = [f for f in files if f.suffix.lower() == ".mcd"]
-    texts = [f for f in files if f.suffix.lower() != ".csv" and txt.is_text(f)]
+    texts = [f for f in files if f.suffix.lower() != ".csv" and f.is_file() and txt.is_text(f)]
+    pictures = [f for f in files if f.name.lower().endswith((".tif", ".tiff", ".zarr"))]
     if slides:
         found = mcd.read(slides[0], region=region, id=id, unit=unit)
     elif texts:
         found = txt.read(texts[0], id=id, unit=unit)
+    elif pictures:
+        found = _picture(pictures[0], id, unit)
     else:
         raise UsageError(
             "No file of a region is named", field="files", found=", ".join(f.name for f in files), expected="MCD or TXT"
         )
     panels = [f for f in files if f.suffix.lower() == ".csv"]
     return with_panel(found, panels[0]) if panels else found
+
+
+def _picture(path: Path, id: str | None, unit: str | None) -> Acquisition:  # noqa: A002 - the field's name
+    """A section that an OME file holds: its channels bear labels, which default to their names."""
+    from importlib import import_module
+
+    name = "ome_zarr" if path.is_dir() else "ome_tiff"
+    found: Acquisition = import_module(f"timelens.formats.{name}").read(path, unit=unit, id=id)
+    channels = [str(c) for c in found.image.axes[0].coordinates or ()]
+    labels = [str(v) for v in found.extra.get("channel_labels") or channels]
+    if found.image.axes[0].name != "c" or not channels or len(labels) != len(channels):
+        raise MissingFieldError(
+            "The channels of the section have no names", file=path, field="Channel Name",
+            found=", ".join(labels) or "nothing", expected="a name per channel", mend="write them into the file",
+        )  # fmt: skip
+    return replace(found, modality=MODALITY, extra={**found.extra, "channel_labels": tuple(labels)})
