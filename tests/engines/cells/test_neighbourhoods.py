@@ -39,6 +39,16 @@ def test_clouds_are_found_and_numbered_by_size(rng):
     assert np.array_equal(again.label, found.label)
 
 
+@pytest.mark.parametrize("groups", [1, 2, 9])
+def test_every_row_is_with_the_nearest_mean(groups, rng):
+    rows = rng.random((3000, 4))
+    found = kmeans(rows, groups, rng, rounds=1000)
+    away = ((rows[:, None] - found.centres) ** 2).sum(axis=2)
+    assert found.converged and np.array_equal(found.label, away.argmin(axis=1))
+    assert found.inertia == pytest.approx(away.min(axis=1).sum())
+    assert np.allclose(found.centres, [rows[found.label == g].mean(axis=0) for g in range(groups)])
+
+
 def test_more_rows_than_the_sample(rng):
     rows = rng.normal(size=(50_000, 1)) + 20 * rng.integers(0, 2, (50_000, 1))
     found = kmeans(rows, 2, rng)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numba import njit
@@ -92,54 +91,84 @@ def _seeds(rows: FloatArray, groups: int, rng: np.random.Generator) -> FloatArra
 
 
 def _settle(rows: FloatArray, centres: FloatArray, rounds: int) -> tuple[FloatArray, NDArray[np.int32], float, bool]:
-    """Rounds of nearest centre and mean until no row moves; returns centres, labels, inertia, whether they settled."""
-    label = np.full(len(rows), -1, np.int32)
-    away = np.empty(len(rows))
+    """Rounds of nearest centre and mean until no row moves; returns centres, labels, inertia, whether they settled.
+
+    Each row keeps a bound above the distance from its centre and one below that from all others. Bounds follow the
+    centres as these move, and a row is only searched where they meet (Hamerly G, SIAM Data Mining 2010;130,
+    doi:10.1137/1.9781611972801.12): the same groups, with a tenth of the distances in late rounds.
+    """
+    label = np.zeros(len(rows), np.int32)
+    above, below = np.full(len(rows), np.inf), np.zeros(len(rows))
+    steps = np.zeros(len(centres))
     parts = np.array_split(np.arange(len(rows)), _THREADS)
     cuts = [slice(p[0], p[-1] + 1) for p in parts if len(p)]
+
+    def assign(cut: slice) -> tuple[FloatArray, NDArray[np.int64], int]:
+        return _nearest(rows[cut], centres, steps, label[cut], above[cut], below[cut])
+
+    settled = False
     with ThreadPoolExecutor(_THREADS) as pool:
         for number in range(rounds + 1):
-            found = list(pool.map(partial(_assign, rows, centres, label, away), cuts))
-            if not any(moved for _, _, moved in found):
-                return centres, label, float(away.sum()), True
-            if number < rounds:
-                centres = _means(
-                    rows, np.sum([f[0] for f in found], axis=0), np.sum([f[1] for f in found], axis=0), away
-                )
-    return centres, label, float(away.sum()), False
-
-
-def _assign(
-    rows: FloatArray, centres: FloatArray, label: NDArray[np.int32], away: FloatArray, cut: slice
-) -> tuple[FloatArray, NDArray[np.int64], int]:
-    return _nearest(rows[cut], centres, label[cut], away[cut])
+            found = list(pool.map(assign, cuts))
+            settled = number > 0 and not any(moved for _, _, moved in found)
+            if settled or number == rounds:
+                break
+            sums, members = np.sum([f[0] for f in found], axis=0), np.sum([f[1] for f in found], axis=0)
+            moved_to = _means(rows, sums, members, centres, label)
+            steps, centres = np.sqrt(((moved_to - centres) ** 2).sum(axis=1)), moved_to
+    return centres, label, float(_away(rows, centres, label).sum()), settled
 
 
 @njit(cache=True, nogil=True)
-def _nearest(rows, centres, label, away):  # type: ignore[no-untyped-def]
-    """Label rows in place; returns sums and members of each group, and how many rows moved."""
+def _nearest(rows, centres, steps, label, above, below):  # type: ignore[no-untyped-def]
+    """Label rows and renew their bounds in place; returns sums and members of each group, and how many rows moved."""
     groups, columns = centres.shape
     sums, members, moved = np.zeros((groups, columns)), np.zeros(groups, np.int64), 0
+    farthest = np.argmax(steps)
+    second = 0.0
+    for g in range(groups):
+        if g != farthest:
+            second = max(second, steps[g])
     for i in range(len(rows)):
-        best, place = np.inf, 0
-        for g in range(groups):
-            square = 0.0
-            for c in range(columns):
-                step = rows[i, c] - centres[g, c]
-                square += step * step
-            if square < best:
-                best, place = square, g
-        moved += label[i] != place
-        label[i], away[i] = place, best
-        members[place] += 1
+        own = label[i]
+        above[i] += steps[own]
+        below[i] -= second if own == farthest else steps[farthest]
+        if above[i] >= below[i]:
+            best, other, place = np.inf, np.inf, 0
+            for g in range(groups):
+                square = 0.0
+                for c in range(columns):
+                    step = rows[i, c] - centres[g, c]
+                    square += step * step
+                if square < best:
+                    best, other, place = square, best, g
+                elif square < other:
+                    other = square
+            moved += own != place
+            label[i], above[i], below[i] = place, np.sqrt(best), np.sqrt(other)
+            own = place
+        members[own] += 1
         for c in range(columns):
-            sums[place, c] += rows[i, c]
+            sums[own, c] += rows[i, c]
     return sums, members, moved
 
 
-def _means(rows: FloatArray, sums: FloatArray, members: NDArray[np.int64], away: FloatArray) -> FloatArray:
-    centres = sums / np.maximum(members, 1)[:, None]
-    # A group that lost all its rows starts again at the row that is worst placed.
-    for place, row in zip(np.flatnonzero(members == 0), np.argsort(-away, kind="stable"), strict=False):
-        centres[place] = rows[row]
-    return centres
+def _away(rows: FloatArray, centres: FloatArray, label: NDArray[np.int32]) -> FloatArray:
+    """Squared distance of each row from the centre of its group."""
+    away = np.zeros(len(rows))
+    for column, centre in zip(rows.T, centres.T, strict=True):
+        away += (column - centre[label]) ** 2
+    return away
+
+
+def _means(
+    rows: FloatArray, sums: FloatArray, members: NDArray[np.int64], centres: FloatArray, label: NDArray[np.int32]
+) -> FloatArray:
+    means = sums / np.maximum(members, 1)[:, None]
+    empty = np.flatnonzero(members == 0)
+    if empty.size:
+        # A group that lost all its rows starts again at the row that is worst placed.
+        worst = np.argsort(-_away(rows, centres, label), kind="stable")
+        for place, row in zip(empty, worst, strict=False):
+            means[place] = rows[row]
+    return means
