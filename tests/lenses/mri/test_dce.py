@@ -68,7 +68,7 @@ def test_a_free_delay(tissue: tuple[dict[str, np.ndarray], np.ndarray], plasma: 
     found = concentration_series(series, as_t1(np.ones(SHAPE)), **SETTINGS).concentration
     early = plasma.shifted(-6.0).held_until(260.0)
     images = map_exchange(found, early, delay=(0.0, 12.0))
-    np.testing.assert_allclose(images["delay"].numpy(), 6.0, atol=1.0)  # a quarter of a frame
+    np.testing.assert_allclose(images["input_delay"].numpy(), 6.0, atol=1.0)  # a quarter of a frame
     np.testing.assert_allclose(images["k_trans"].numpy(), truth["k_trans"], rtol=0.15)
 
 

@@ -17,7 +17,7 @@ Rates are per second; K_trans is reported as a rate, as QIBA does, though it is 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from timelens.engines.kinetics.frames import Frames
 from timelens.engines.kinetics.inputs import InputFunction
 from timelens.engines.kinetics.reference import SRTM
 from timelens.engines.kinetics.tissue import TissueModel
+from timelens.errors import UsageError
 
 __all__ = ["ExtendedTofts", "ReferenceRegion", "Tofts", "TwoCompartmentExchange", "TwoCompartmentUptake"]
 
@@ -37,6 +38,8 @@ _RATIO = "mL/mL"
 
 #: Fastest rate of the models with plasma flow, 1/s: a plasma space of 1 % emptied by a flow of 3 mL/min/mL.
 FASTEST_PLASMA = 5.0
+#: Rates of a dictionary of pairs: 29,000 pairs, 2.7 % from one rate to the next where they span 5 minutes.
+FINE_ENTRIES = 241
 
 
 class _Exchange(TissueModel):
@@ -50,12 +53,28 @@ class _Exchange(TissueModel):
         Concentration in arterial plasma: that in blood over one minus the haematocrit.
     rates
         Searched range of the exponentials' rates, 1/s.
+    solver
+        ``"nonlinear"``: the best entry of a dictionary of rates, its amplitudes by projection, then steps to the least
+        squares. ``"dictionary"``: without those steps; the rates are those at the vertex of the parabola through the
+        best entry and its neighbours. For linear regressions see :mod:`~timelens.engines.kinetics.exchange_linear`.
     """
 
     with_plasma: ClassVar[bool] = False
     fastest: ClassVar[float | None] = None
 
-    def __init__(self, frames: Frames, plasma: InputFunction, *, rates: tuple[float, float] | None = None) -> None:
+    def __init__(
+        self,
+        frames: Frames,
+        plasma: InputFunction,
+        *,
+        rates: tuple[float, float] | None = None,
+        solver: Literal["nonlinear", "dictionary"] = "nonlinear",
+    ) -> None:
+        if solver not in ("nonlinear", "dictionary"):
+            raise UsageError("Unknown solver", field="solver", found=solver, expected="nonlinear, dictionary")
+        self.refined = solver == "nonlinear"
+        if solver == "dictionary" and self.exponentials == 2:
+            self.entries = FINE_ENTRIES
         if rates is None and self.fastest is not None:
             rates = (0.01 / float(frames.end[-1]), self.fastest)
         super().__init__(frames, plasma, blood_volume="fit" if self.with_plasma else 0.0, rates=rates)

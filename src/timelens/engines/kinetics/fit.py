@@ -190,6 +190,8 @@ def akaike(rss: Floats, frames: int, parameters: int) -> Floats:
         return np.asarray(frames * np.log(np.asarray(rss) / frames) + 2 * k + 2 * k * (k + 1) / (frames - k - 1))
 
 
-def t_quantile(level: float, degrees: int) -> float:
-    """Two-sided quantile of Student's t, NaN without degrees of freedom."""
-    return float(special.stdtrit(degrees, 0.5 + level / 2)) if degrees > 0 else float("nan")
+def t_quantile(level: float, degrees: float) -> float:
+    """Two-sided quantile of Student's t, normal for infinitely many degrees of freedom and NaN without any."""
+    if not degrees > 0:
+        return float("nan")
+    return float(special.stdtrit(degrees, 0.5 + level / 2) if np.isfinite(degrees) else special.ndtri(0.5 + level / 2))

@@ -21,7 +21,7 @@ from timelens.engines.kinetics.fit import IMPRECISE_ABOVE, Fit, Loss
 from timelens.engines.kinetics.frames import Frames
 from timelens.engines.kinetics.reasons import FATAL, Reason
 from timelens.engines.kinetics.source import SlabSource, as_source
-from timelens.engines.kinetics.tables import Table, read_row
+from timelens.engines.kinetics.tables import GRID, Table, read_row
 from timelens.errors import DataError, PlausibilityWarning, UsageError
 
 __all__ = ["CHUNK", "SeparableModel", "as_mask", "check_data", "check_shape", "check_span", "check_weights"]
@@ -53,6 +53,10 @@ class SeparableModel(ABC):
     units: ClassVar[dict[str, str]]
     exponentials: ClassVar[int]
     positive: ClassVar[bool] = True
+    #: False leaves the rates at the best entry of the grid and its neighbours' parabola: a dictionary of curves.
+    refined: bool = True
+    #: Rates of the grid.
+    entries: int = GRID
 
     frames: Frames
     table: Table
@@ -248,17 +252,18 @@ class SeparableModel(ABC):
     ) -> tuple[Floats, Floats, Floats, Floats, NDArray[np.int32]]:
         """Coefficients, ln rates, residual sums, inverse normal matrices and flags of weighted curves (n, frames)."""
         tolerance = MAP_TOLERANCE[self.exponentials] if quick else TOLERANCE
-        limit = MAP_STEPS if quick else STEPS
+        limit = (MAP_STEPS if quick else STEPS) if self.refined else 0
         found = separable.solve(
             search,
             y,
             tolerance=tolerance,
             limit=limit,
-            closing=quick and self.exponentials == 1,
+            closing=quick and self.exponentials == 1 and self.refined,
             starts=MAP_STARTS if quick else STARTS,
             promising=PROMISING if quick else math.inf,
         )
-        return found.coefficients, found.u, found.rss, found.inverse, found.reason
+        reason = found.reason if self.refined else found.reason & ~int(Reason.NOT_CONVERGED)
+        return found.coefficients, found.u, found.rss, found.inverse, reason
 
     def _solve(
         self, curves: Array, weight: Floats, search: Any = None, *, quick: bool = False

@@ -53,10 +53,15 @@ class Table:
         )
 
 
-def make_table(curve: Callable[[Floats], tuple[Floats, Floats]], bounds: tuple[float, float]) -> Table:
-    """Tabulate ``curve(rates) -> (values, derivative by rate)``, each (frames, rates), between two rates."""
+def make_table(
+    curve: Callable[[Floats], tuple[Floats, Floats]], bounds: tuple[float, float], *, entries: int = GRID
+) -> Table:
+    """Tabulate ``curve(rates) -> (values, derivative by rate)``, each (frames, rates), between two rates.
+
+    ``entries`` are the rates of the coarse search.
+    """
     low, high = np.log(bounds)
-    nodes = (GRID - 1) * STRIDE + 1
+    nodes = (entries - 1) * STRIDE + 1
     grid = np.linspace(low, high, nodes)
     values, slopes = curve(np.exp(grid))
     return Table(

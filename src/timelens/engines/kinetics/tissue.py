@@ -90,7 +90,7 @@ class TissueModel(SeparableModel):
             values, slopes = convolve_with_slope(plasma.times, plasma.values, rates, frames)
             return share * values, share * slopes
 
-        self.table = make_table(curve, rate_range(rates, float(frames.end[-1])))
+        self.table = make_table(curve, rate_range(rates, float(frames.end[-1])), entries=self.entries)
 
     @property
     def reported(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ _PLACES = {
     "concentration": ("Concentration", "SignalReason", "explain_signal", "gradient_echo_concentration"),
     "decay": ("diffusion_decay", "echo_decay", "ivim_decay", "rician_mean"),
     "gradient_echo": ("ernst_angle", "spoiled_gradient_echo", "with_contrast"),
+    "noise": ("concentration_bias", "temporal_variance", "without_floor"),
     "recovery": ("inversion_recovery", "look_locker", "saturation_recovery"),
 }
 _HOME = {name: module for module, names in _PLACES.items() for name in names}

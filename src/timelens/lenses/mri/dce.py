@@ -14,8 +14,12 @@ from timelens.engines.kinetics import (
     ExtendedTofts,
     Frames,
     InputFunction,
+    LinearExchange,
     LinearExtendedTofts,
+    LinearReferenceRegion,
+    LinearTofts,
     PatlakUptake,
+    ReferenceRegion,
     Tofts,
     TwoCompartmentExchange,
     TwoCompartmentUptake,
@@ -27,32 +31,91 @@ from timelens.errors import DataError, UsageError
 from timelens.lenses.mri.parametric import parametric_images
 from timelens.study.image import Image
 
-__all__ = ["Model", "Uptake", "choose_model", "concentration_series", "map_exchange", "model_class"]
+__all__ = ["Model", "Solver", "Uptake", "choose_model", "concentration_series", "exchange_model", "map_exchange"]
 
 Model = Literal[
-    "tofts", "extended_tofts", "linear_extended_tofts", "patlak", "two_compartment_exchange", "two_compartment_uptake"
+    "tofts",
+    "extended_tofts",
+    "linear_extended_tofts",
+    "patlak",
+    "two_compartment_exchange",
+    "two_compartment_uptake",
+    "reference_region",
 ]
-_MODELS: dict[Model, Callable[[Frames, InputFunction], Any]] = {
+#: ``auto`` is non-linear but for models that are linear. See :mod:`timelens.engines.kinetics.exchange`.
+Solver = Literal["auto", "nonlinear", "dictionary", "linear"]
+_SEARCHED: dict[Model, Callable[..., Any]] = {
     "tofts": Tofts,
     "extended_tofts": ExtendedTofts,
-    "linear_extended_tofts": LinearExtendedTofts,
-    "patlak": PatlakUptake,
     "two_compartment_exchange": TwoCompartmentExchange,
     "two_compartment_uptake": TwoCompartmentUptake,
+    "reference_region": ReferenceRegion,
+}
+_LINEAR: dict[Model, Callable[..., Any]] = {
+    "tofts": LinearTofts,
+    "extended_tofts": LinearExtendedTofts,
+    "linear_extended_tofts": LinearExtendedTofts,
+    "patlak": PatlakUptake,
+    "two_compartment_exchange": LinearExchange,
 }
 
 
-def model_class(name: Model) -> Callable[[Frames, InputFunction], Any]:
-    """The engine's model of that name.
+def exchange_model(
+    name: Model,
+    frames: Frames,
+    plasma: InputFunction,
+    *,
+    solver: Solver = "auto",
+    delay: tuple[float, float] | None = None,
+) -> Any:
+    """The engine's model of that name, with ``fit`` and ``map``.
+
+    Parameters
+    ----------
+    name
+        See :data:`Model`.
+    frames, plasma
+        When the tissue was measured, and its input; the tissue of reference for ``reference_region``.
+    solver
+        See :data:`Solver`.
+    delay
+        Range in s in which the arrival of the input is searched; None takes it as zero. Not for linear models.
 
     Raises
     ------
     UsageError
-        If there is none.
+        Unknown model or solver, or one that the model does not have.
     """
-    if name not in _MODELS:
-        raise UsageError("Unknown model", field="model", found=name, expected=", ".join(_MODELS))
-    return _MODELS[name]
+    for value, known, field in ((name, Model, "model"), (solver, Solver, "solver")):
+        if value not in get_args(known):
+            raise UsageError(f"Unknown {field}", field=field, found=value, expected=", ".join(get_args(known)))
+    linear = solver == "linear" or name not in _SEARCHED
+    if linear and solver not in ("auto", "linear"):
+        raise UsageError(
+            f"The model {name} is linear", field="solver", found=solver, expected="auto or linear",
+            mend="leave the solver out",
+        )  # fmt: skip
+    if linear and delay is not None:
+        raise UsageError("A linear model has no free delay", field="delay", found=name, mend="use a non-linear model")
+    if linear and name == "reference_region":
+        return LinearReferenceRegion(frames, plasma.at(frames.middle))
+    if linear and name not in _LINEAR:
+        raise UsageError(
+            f"The model {name} has no linear form", field="solver", found=solver, expected="nonlinear or dictionary"
+        )
+    if linear:
+        return _LINEAR[name](frames, plasma)
+    if name == "reference_region":
+        if solver == "dictionary" or delay is not None:
+            raise UsageError(
+                "The reference region model has neither a dictionary nor a delay", field="solver", found=solver,
+                expected="auto, nonlinear or linear, and no delay",
+            )  # fmt: skip
+        return ReferenceRegion(frames, plasma)
+    how = "dictionary" if solver == "dictionary" else "nonlinear"
+    if delay is None:
+        return _SEARCHED[name](frames, plasma, solver=how)
+    return WithDelay(lambda shift: _SEARCHED[name](frames, plasma.shifted(shift), solver=how), bounds=delay)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +185,7 @@ def map_exchange(
     plasma: InputFunction,
     *,
     model: Model = "extended_tofts",
+    solver: Solver = "auto",
     delay: tuple[float, float] | None = None,
     mask: NDArray[np.bool_] | None = None,
     threads: int = 2,
@@ -134,10 +198,8 @@ def map_exchange(
         (t, z, y, x) in mmol/L, as :func:`concentration_series` gives it. A frame is taken at its middle.
     plasma
         Arterial plasma on the same clock, in mmol/L.
-    model
-        See :data:`Model`.
-    delay
-        Range in s in which the arrival is searched per voxel; None takes it as zero. Not for linear models.
+    model, solver, delay
+        As for :func:`exchange_model`; the arrival is searched per voxel.
     mask
         (z, y, x), voxels to fit.
 
@@ -146,7 +208,7 @@ def map_exchange(
     dict
         Parameters by name, ``<name>_se`` and ``reason``.
     """
-    return parametric_images(_fit(concentration, plasma, model, delay, mask, threads), concentration)
+    return parametric_images(_fit(concentration, plasma, model, solver, delay, mask, threads), concentration)
 
 
 def choose_model(
@@ -174,7 +236,7 @@ def choose_model(
     """
     if len(models) < 2 or len(set(models)) != len(models):
         raise UsageError("A choice needs two or more different models", field="models", found=", ".join(models))
-    fits = [_fit(concentration, plasma, model, None, mask, threads) for model in models]
+    fits = [_fit(concentration, plasma, model, "auto", None, mask, threads) for model in models]
     scores = np.stack([np.where(np.isfinite(fit.aic), fit.aic, np.inf) for fit in fits])
     least = scores.min(axis=0)
     known = np.isfinite(least)
@@ -190,13 +252,12 @@ def _fit(
     concentration: Image,
     plasma: InputFunction,
     model: Model,
+    solver: Solver,
     delay: tuple[float, float] | None,
     mask: NDArray[np.bool_] | None,
     threads: int,
 ) -> Fit:
     """Maps of one model, in per second."""
-    if model not in get_args(Model):
-        raise UsageError("Unknown model", field="model", found=model, expected=", ".join(get_args(Model)))
     if concentration.frames is None:
         raise DataError("A dynamic series needs frame times", file=concentration.name, field="frames", found="none")
     if concentration.unit != "mmol/L" or plasma.unit not in ("", "mmol/L"):
@@ -208,13 +269,6 @@ def _fit(
         )
     timing = concentration.frames
     frames = Frames.instants(timing.start + 0.5 * timing.duration)
-    make = _MODELS[model]
-    fitted: Any
-    if delay is None:
-        fitted = make(frames, plasma)
-    elif model in ("linear_extended_tofts", "patlak"):
-        raise UsageError("A linear model has no free delay", field="delay", found=model, mend="use a non-linear model")
-    else:
-        fitted = WithDelay(lambda shift: make(frames, plasma.shifted(shift)), bounds=delay)
+    fitted = exchange_model(model, frames, plasma, solver=solver, delay=delay)
     fit: Fit = fitted.map(concentration.numpy(), mask=mask, threads=threads, dtype=np.float64)
     return fit

@@ -1,75 +1,46 @@
-"""A dynamic contrast-enhanced series measured: concentration, input, fits of regions, maps."""
+"""A dynamic contrast-enhanced series measured: concentration, input, fits of regions, curves without a model, maps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from timelens import units
-from timelens.engines.kinetics import Frames, InputFunction, WithDelay
-from timelens.engines.mr_signal import gradient_echo_concentration
+from timelens.engines.kinetics import Frames, InputFunction
 from timelens.engines.mr_signal.concentration import explain_signal
-from timelens.engines.perfusion import bolus_arrival, plasma_from_blood, population_input
-from timelens.errors import DataError, MissingFieldError, Problem
-from timelens.knowledge.relaxivity import relaxivity
-from timelens.lenses.mri.arterial import measured_input
-from timelens.lenses.mri.dce import concentration_series, map_exchange, model_class
-from timelens.lenses.mri.matching import gathered
-from timelens.lenses.mri.regional import curves_table, fit_rows, fits_table, left_out, region_masks, tissue_mask
-from timelens.lenses.mri.relaxometry import map_relaxation
+from timelens.errors import DataError, MissingFieldError
+from timelens.lenses.mri.arterial import GivenInput, blood_input, reference_tissue
+from timelens.lenses.mri.contrast import ContrastSignal, contrast_signal, corrected
+from timelens.lenses.mri.dce import Model, choose_model, concentration_series, exchange_model, map_exchange
+from timelens.lenses.mri.dce_errors import Again, Sureness, exchange_rows, region_errors, without_groups
+from timelens.lenses.mri.enhancement import enhancement_maps, enhancement_numbers, enhancement_rows, grid_errors
+from timelens.lenses.mri.regional import (
+    BLOOD,
+    blood_mask,
+    curves_table,
+    fits_table,
+    mean_curves,
+    region_masks,
+    tissue_mask,
+)
+from timelens.lenses.mri.settings import Before, Steps, baseline_frames, relaxivity_of, setting, t1_before
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Result
 from timelens.study.image import Image
-from timelens.study.mr import mr_settings
 from timelens.study.region import Region
 from timelens.study.table import Table
 
-__all__ = ["as_ratio", "baseline_frames", "blood_mask", "mean_curves", "measure_dce", "setting", "t1_before"]
+__all__ = ["measure_dce"]
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-Steps = Mapping[str, Mapping[str, Any]]
 
-_POPULATION = {"mouse": "mcgrath_mouse", "human": "parker"}
-#: Maps of engine parameters that have no row of their own are not kept.
-_BLOOD = "blood pool"
 _FEWEST_FRAMES = 8
-#: Groups of voxels that are left out in turn for standard errors.
-GROUPS = 20
-#: B1 is a ratio: a map whose median lies outside is in another unit.
-_B1_RANGE = (0.3, 2.0)
-
-
-@dataclass(frozen=True)
-class _Given:
-    """The plasma input, how it came about, and its quality."""
-
-    plasma: InputFunction
-    source: str
-    facts: dict[str, Any]
-    artery: Mask | None = None
-    curve: Callable[[Mask], Floats] | None = None
-
-    @property
-    def flags(self) -> str:
-        """What the standard errors leave out."""
-        return "" if self.artery is not None else "the error of the published input is not in the standard error"
-
-    def on(self, series: Image, artery: Mask) -> InputFunction:
-        """The input of other arterial voxels."""
-        assert self.curve is not None and series.frames is not None
-        return _plasma(self.curve(artery), series, float(self.facts["haematocrit"]))
-
-
-def _plasma(blood: Floats, series: Image, haematocrit: float) -> InputFunction:
-    """Arterial plasma from concentration in blood, held to the end of the series."""
-    assert series.frames is not None
-    plasma = InputFunction(series.frames.mid, plasma_from_blood(blood, haematocrit), "plasma", "mmol/L")
-    return plasma.held_until(float(series.frames.end[-1]))
+#: Among which models the map of model selection chooses, in the order of its codes.
+CHOICE: tuple[Model, ...] = ("patlak", "tofts", "extended_tofts", "two_compartment_exchange")
 
 
 def measure_dce(inputs: Mapping[str, Acquisition], regions: Sequence[Region], steps: Steps) -> Result:
@@ -80,14 +51,15 @@ def measure_dce(inputs: Mapping[str, Acquisition], regions: Sequence[Region], st
     inputs
         ``dce``; ``t1_map``, or ``flip`` (and ``flip_2`` ...); ``b1_map``.
     regions
-        Lesions and organs get rows; a region of blood gives the input.
+        Lesions and organs get rows; a region of blood gives the input, a reference tissue that of its own model.
     steps
         As :func:`timelens.lenses.mri.recipe.merged_steps` gives them.
     """
     scan = inputs["dce"]
     image = scan.image
     assert image.geometry is not None
-    if len(image.shape) != 4 or image.axes[0].name != "t" or image.frames is None:
+    timing = image.frames
+    if len(image.shape) != 4 or image.axes[0].name != "t" or timing is None:
         raise MissingFieldError(
             "The dynamic series has no frame times", file=scan.where, field="VolumeTiming", found="nothing",
             expected="start of each volume in s", mend="write VolumeTiming into the sidecar",
@@ -99,301 +71,170 @@ def measure_dce(inputs: Mapping[str, Acquisition], regions: Sequence[Region], st
         )  # fmt: skip
     result = Result()
     tr, flip = setting(scan, steps, "tr_s"), setting(scan, steps, "flip_deg")
-    r1, why = _relaxivity(scan, steps)
-    t1, b1, source = t1_before(scan, inputs, steps)
-    signal = image.numpy().astype(np.float64)
-    tissue = tissue_mask(signal.mean(axis=0))
+    r1, why = relaxivity_of(scan, steps)
+    before = t1_before(scan, inputs, steps)
+    raw = image.numpy()
+    tissue = tissue_mask(raw.mean(axis=0))
     masks, roles = region_masks(image.geometry, regions, tissue)
     blood = blood_mask(masks, roles)
-    times = image.frames.mid
     first = blood if blood is not None else np.any(list(masks.values()), axis=0)
-    baseline = baseline_frames(times, signal[:, first].mean(axis=1), steps, scan)
-    found = concentration_series(image, t1, tr=tr, flip=flip, relaxivity=r1, baseline=slice(0, baseline), b1=b1)
-    series = found.concentration
+    baseline = baseline_frames(timing.mid, raw[:, first].mean(axis=1, dtype=np.float64), steps, scan)
+    found = concentration_series(
+        image, before.t1, tr=tr, flip=flip, relaxivity=r1, baseline=slice(0, baseline), b1=before.b1
+    )
+    signal = contrast_signal(image, before, tr=tr, flip=flip, relaxivity=r1, baseline=baseline)
+    series = corrected(found.concentration, signal, masks)
     curves, spread, counts, names = mean_curves(series, masks, scan, result)
-    result.tables["tacs"] = curves_table(curves, names, spread, image.frames, "mmol/L")
-    seconds = units.conversion_factor(t1.unit, "s")
-    before = t1.resample_to(image.geometry).numpy().astype(np.float64) * seconds
-    scale = np.ones_like(before) if b1 is None else b1.resample_to(image.geometry).numpy().astype(np.float64)
-
-    def arterial(mask: Mask) -> Floats:
-        """Concentration of the mean signal: it is convex in the signal, and noise would raise a mean of its own."""
-        known = mask & np.isfinite(before)
-        one = gradient_echo_concentration(
-            signal[:, known].mean(axis=1)[:, None], before[known].mean(keepdims=True), tr=tr, flip=flip, relaxivity=r1,
-            baseline=slice(0, baseline), b1=scale[known].mean(keepdims=True),
-        )  # fmt: skip
-        return one.values[:, 0]
-
-    given = _input(series, scan, masks, blood, curves[:, 0], steps, result, arterial)
-    result.tables["input"] = _input_table(given.plasma)
-    measured = [n for n in names if roles[n] not in (_BLOOD, "reference")]
-    model = steps["exchange"]["model"]
-    delay = steps["exchange"]["delay_s"]
+    result.tables["tacs"] = curves_table(curves, names, spread, timing, "mmol/L")
+    if steps["exchange"]["model"] == "reference_region":
+        given = _reference(scan, signal, series, masks, roles)
+    else:
+        given, said = blood_input(found.concentration, scan, signal, blood, curves[:, 0], steps["input"])
+        result.problems += said
+    result.tables["input"] = _input_table(given.curve)
+    measured = [n for n in names if roles[n] not in (BLOOD, "reference")]
     if measured:
-        chosen = curves[:, [names.index(n) for n in measured]]
-        frames = Frames.instants(times)
-        make = model_class(model)
-        fitted = (
-            make(frames, given.plasma) if delay is None
-            else WithDelay(lambda shift: make(frames, given.plasma.shifted(shift)), bounds=tuple(delay))
-        )  # fmt: skip
-        fit = fitted.fit(chosen)
-        apart = _without_groups(series, [masks[n] for n in measured], given, fitted, make, frames, delay)
-        method = f"{model}; {given.source}; T1 from {source}"
-        result.measurements += [
-            replace(row, agent=str(why["agent"]))
-            for row in fit_rows(fit, measured, counts, method=method, flags=given.flags, apart=apart)
-        ]
-        result.tables["fits"] = fits_table(fit, measured, model, chosen, image.frames, "mmol/L")
-    if steps["exchange"]["maps"]:
-        made = map_exchange(
-            series, given.plasma, model=model, delay=None if delay is None else tuple(delay), mask=tissue
-        )
-        kept = {n for n, m in made.items() if m.quantity == n}
-        result.maps |= {n: m for n, m in made.items() if n in kept or n.removesuffix("_se") in kept}
-        result.maps["exchange_reason"] = made["reason"].with_info(name="exchange_reason")
+        agent = str(why["agent"])
+        _measure_regions(result, series, {n: masks[n] for n in measured}, curves[:, [names.index(n) for n in measured]],
+                         counts, given, before, steps, agent)  # fmt: skip
+    _make_maps(result, found.concentration, given.curve, tissue, steps)
     result.audit["dce"] = {
-        "tr_s": tr, "flip_deg": flip, **why, "t1": source, "baseline_frames": baseline, "input": given.source,
-        **given.facts, "model": model, "voxels_without_concentration": _lost(found.reason, tissue),
+        "tr_s": tr, "flip_deg": flip, **why, "t1": before.source, "baseline_frames": baseline, "input": given.source,
+        **given.facts, "model": steps["exchange"]["model"], "solver": steps["exchange"]["solver"],
+        "voxels_without_concentration": _lost(found.reason, tissue), **result.audit.get("dce", {}),
     }  # fmt: skip
     return result
 
 
-def _without_groups(
-    series: Image, regions: Sequence[Mask], given: _Given, fitted: Any, make: Any, frames: Frames, delay: Any
-) -> list[Any]:
-    """The fit again and again without a group of voxels of each region and of the artery."""
-    data = series.numpy()
-    complete = np.isfinite(data).all(axis=0)
-    masks = [mask & complete for mask in regions]
-    if given.artery is not None:
-        masks.append(given.artery & complete)
-    found = []
-    for rest in left_out(masks, GROUPS):
-        curves = np.stack([data[:, m].mean(axis=1, dtype=np.float64) for m in rest[: len(regions)]], axis=1)
-        model = fitted
-        if given.artery is not None:
-            plasma = given.on(series, rest[-1])
-            model = (
-                make(frames, plasma)
-                if delay is None
-                else WithDelay(lambda shift, p=plasma: make(frames, p.shifted(shift)), bounds=tuple(delay))
-            )
-        found.append(model.fit(curves))
-    return found
-
-
-def setting(scan: Acquisition, steps: Steps, name: str) -> float:
-    """A setting as the user states it, else as the files do.
-
-    Raises
-    ------
-    MissingFieldError
-        If nobody states it.
-    """
-    option, factor = {"tr_s": ("tr_ms", 1e-3), "te_s": ("te_ms", 1e-3), "flip_deg": ("flip_deg", 1.0)}[name]
-    stated = steps["signal"][option]
-    if stated is not None:
-        return float(stated) * factor
-    mend = f"write it into the sidecar, or 'mri: {{signal: {{{option}: ...}}}}' in study.yaml"
-    return float(mr_settings(scan).require(name, scan, purpose="This series", mend=mend))
-
-
-def _relaxivity(scan: Acquisition, steps: Steps) -> tuple[float, dict[str, Any]]:
-    settings, step = mr_settings(scan), steps["signal"]
-    agent = step["agent"] or scan.agent or settings.agent
-    if step["relaxivity"] is not None:
-        return float(step["relaxivity"]), {"agent": agent or "", "relaxivity": float(step["relaxivity"])}
-    mend = "write 'mri: {signal: {agent: gadobutrol, field_t: 3}}' or the relaxivity itself in study.yaml"
-    if agent is None:
-        settings.require("agent", scan, purpose="Concentration", mend=mend)
-    field = step["field_t"] or settings.require("field_t", scan, purpose="Relaxivity", mend=mend)
-    try:
-        known = relaxivity(str(agent), float(field))
-    except MissingFieldError as error:
-        raise error.at(file=scan.where) from None
-    facts = {"agent": known.agent, "field_t": float(field), "relaxivity": known.r1, "relaxivity_source": known.source}
-    return known.r1, facts
-
-
-def t1_before(scan: Acquisition, inputs: Mapping[str, Acquisition], steps: Steps) -> tuple[Image, Image | None, str]:
-    """T1 before contrast, B1, and where T1 comes from.
-
-    Raises
-    ------
-    MissingFieldError
-        If there is neither a map nor a series of flip angles in the frame of the series, and none is stated.
-    """
-    b1 = inputs["b1_map"].image if "b1_map" in inputs else None
-    if b1 is not None:
-        b1 = as_ratio(b1, inputs["b1_map"])
-    wanted = steps["t1"]["source"]
-    geometry = scan.image.geometry
-    assert geometry is not None
-    if wanted == "stated" or (wanted == "auto" and steps["t1"]["t1_ms"] is not None):
-        value = float(steps["t1"]["t1_ms"])
-        image = Image(np.full(geometry.shape, value, np.float32), unit="ms", geometry=geometry, name="stated T1")
-        return image, b1, f"a stated value of {value:g} ms"
-    if "t1_map" in inputs and wanted in ("auto", "map"):
-        return inputs["t1_map"].image, b1, "a map"
-    if "flip" in inputs and wanted in ("auto", "flip angles"):
-        series = [a for role, a in inputs.items() if role == "flip" or role.startswith("flip_")]
-        joined = gathered(series)[0].joined if len(series) > 1 else series[0]
-        tr = mr_settings(joined).require("tr_s", joined, purpose="T1 from flip angles", mend="write it in the sidecar")
-        maps = map_relaxation(joined.image, tr=tr, b1=b1, method="nonlinear")
-        return maps["t1"], b1, "flip angles" + (", with B1" if b1 is not None else "")
-    raise MissingFieldError(
-        "Concentration needs T1 before contrast, and no map of it lies in the space of this series",
-        file=scan.where, field="t1", found="no T1map and no flip angles in its frame of reference",
-        expected="a T1 map or flip angles of the same session",
-        mend="add them, or state one T1: 'mri: {t1: {source: stated, t1_ms: 1400}}' in study.yaml",
-    )  # fmt: skip
-
-
-def as_ratio(b1: Image, of: Acquisition) -> Image:
-    """A map of B1 as real over nominal flip angle.
-
-    Raises
-    ------
-    DataError
-        If its values are no such ratio.
-    """
-    ratio = b1.to_unit("1")
-    values = ratio.numpy()
-    inside = values[np.isfinite(values) & (values > 0)]
-    middle = float(np.median(inside)) if inside.size else 0.0
-    if not _B1_RANGE[0] <= middle <= _B1_RANGE[1]:
-        raise DataError(
-            "The B1 map is not a ratio of flip angles", file=of.where, field="Units", found=f"median {middle:g}",
-            expected="near 1", mend="state the unit % if it is in percent",
-        )  # fmt: skip
-    return ratio
-
-
-def baseline_frames(times: Floats, curve: Floats, steps: Steps, scan: Acquisition) -> int:
-    """How many frames lie before the bolus.
-
-    Raises
-    ------
-    DataError
-        If nothing enhances, or the bolus is there from the first frame on.
-    """
-    stated = steps["signal"]["baseline_frames"]
-    if stated != "auto":
-        count = int(stated)
-        if count >= times.size:
-            raise DataError(
-                "More frames before contrast than there are", file=scan.where, field="signal.baseline_frames",
-                found=count, expected=f"fewer than {times.size}",
-            )  # fmt: skip
-        return count
-    # One frame of contrast in the baseline harms more than one frame less of noise.
-    arrival = float(bolus_arrival(times, (curve - curve[0])[:, None])[0])
-    count = int(np.sum(times < arrival - 0.25 * np.median(np.diff(times)))) if np.isfinite(arrival) else 0
-    if count < 1:
-        raise DataError(
-            "No frame before the contrast agent was found", file=scan.where, field="signal.baseline_frames",
-            found="no rise of the signal" if not np.isfinite(arrival) else f"arrival at {arrival:g} s",
-            expected="a rise after the first frame",
-            mend="state 'mri: {signal: {baseline_frames: 5}}' in study.yaml",
-        )  # fmt: skip
-    return count
-
-
-def blood_mask(masks: dict[str, Mask], roles: Mapping[str, str]) -> Mask | None:
-    """Everything that was drawn as blood, or None."""
-    drawn = [mask for name, mask in masks.items() if roles[name] == _BLOOD]
-    return np.any(drawn, axis=0) if drawn else None
-
-
-def mean_curves(
-    series: Image, masks: Mapping[str, Mask], scan: Acquisition, result: Result
-) -> tuple[Floats, Floats, dict[str, int], list[str]]:
-    """Mean and spread of each region over the voxels that are complete, how many they are, and the names.
-
-    A voxel that lacks a frame is left out of all: means over other voxels in each frame would make false curves.
-    """
-    data = series.numpy()
-    complete = np.isfinite(data).all(axis=0)
-    columns, spreads, counts, names = [], [], {}, []
-    for name, mask in masks.items():
-        inside = mask & complete
-        count = int(inside.sum())
-        if count == 0:
-            result.problems.append(Problem(
-                f"The region {name} has no voxel with a complete curve: it is not measured", scan.where, "regions",
-                f"0 of {int(mask.sum())} voxels", "one or more", "look at the reasons in the map", "warning",
-            ))  # fmt: skip
-            continue
-        values = data[:, inside].astype(np.float64)
-        columns.append(values.mean(axis=1))
-        spreads.append(values.std(axis=1, ddof=1) if count > 1 else np.full(data.shape[0], np.nan))
-        counts[name] = count
-        names.append(name)
-    if not names:
-        raise DataError(
-            "No region has a voxel with a complete curve", file=scan.where, field="regions", found=", ".join(masks),
-            expected="voxels with a signal that the equations allow",
-            mend="check T1, flip angle and repetition time",
-        )  # fmt: skip
-    return np.stack(columns, axis=1), np.stack(spreads, axis=1), counts, names
-
-
-def _input(
-    series: Image, scan: Acquisition, masks: Mapping[str, Mask], blood: Mask | None, curve: Floats, steps: Steps,
-    result: Result, arterial: Callable[[Mask], Floats],
-) -> _Given:  # fmt: skip
-    step = steps["input"]
-    wanted, haematocrit = step["source"], float(step["haematocrit"])
-    if wanted == "region" and blood is None:
-        raise MissingFieldError(
-            "There is no region of blood", file=scan.where, field="input.source", found=", ".join(masks),
-            expected="a region with the role blood pool", mend="draw one, or take 'population'",
-        )  # fmt: skip
-    if wanted == "search" or (blood is not None and wanted in ("auto", "region")):
-        drawn = None if wanted == "search" else blood
-        _, choice = measured_input(series, haematocrit=haematocrit, region=drawn)
-        plasma = _plasma(arterial(choice.mask), series, haematocrit)
-        facts = {"input_voxels": choice.voxels, "peak_over_noise": choice.peak_to_baseline,
-                 "earlier_than_tissue_s": choice.early, "haematocrit": haematocrit}  # fmt: skip
-        return _Given(
-            plasma,
-            "input of a blood region" if drawn is not None else "input found in the image",
-            facts,
-            choice.mask,
-            arterial,
-        )
+def _measure_regions(
+    result: Result, series: Image, masks: Mapping[str, Mask], curves: Floats, counts: Mapping[str, int],
+    given: GivenInput, before: Before, steps: Steps, agent: str,
+) -> None:  # fmt: skip
+    """Rows of regions by the model and without one."""
     assert series.frames is not None
-    name: Any = step["population"]
-    if name == "auto":
-        species = scan.species or "human"
-        if species not in _POPULATION:
-            raise MissingFieldError(
-                "No published input is known for this species", file=scan.where, field="input.population",
-                found=species, expected=", ".join(_POPULATION), mend="draw a region of blood",
-            )  # fmt: skip
-        name = _POPULATION[species]
-    delay = step["delay_s"]
-    arrival = float(bolus_arrival(series.frames.mid, curve[:, None])[0]) if delay == "auto" else float(delay)
-    if not np.isfinite(arrival):
-        raise DataError(
-            "The arrival of the bolus was not found", file=scan.where, field="input.delay_s", found="no rise",
-            mend="state it in s",
+    times, names = np.asarray(series.frames.mid), list(masks)
+    step = steps["exchange"]
+    frames, delay = Frames.instants(times), step["delay_s"]
+
+    def made(plasma: InputFunction) -> Any:
+        span = None if delay is None else (float(delay[0]), float(delay[1]))
+        return exchange_model(step["model"], frames, plasma, solver=step["solver"], delay=span)
+
+    data = series.numpy()
+    complete = np.isfinite(data).all(axis=0)
+    parts = [without_groups(data, mask & complete) for mask in masks.values()]
+    changed, text = _stated(given, {n: m & complete for n, m in masks.items()}, before, steps)
+    plasma = given.curve
+    model = made(plasma)
+    fit = model.fit(curves)
+
+    def exchanged(some: Floats, other: InputFunction) -> Mapping[str, Floats]:
+        return dict((model if other is plasma else made(other)).fit(some).parameters)
+
+    sure = region_errors(
+        exchanged, curves, plasma, own=fit.standard_errors, own_degrees=fit.degrees_of_freedom, parts=parts,
+        inputs=given.without_groups(), changed=changed,
+    )  # fmt: skip
+    solver = "" if step["solver"] == "auto" else f" ({step['solver']})"
+    method = f"{step['model']}{solver}; {given.source}; T1 from {before.source}{text}"
+    published = given.mask is None and not any(one.name in ("scale", "delay") for one in changed)
+    flags = "the error of the published input is not in the standard error" if published else ""
+    rows = exchange_rows(fit, names, counts, sure, method=method, flags=flags)
+    if steps["enhancement"]["rows"]:
+        rows += _without_model(times, curves, parts, plasma, changed, names, counts, f"T1 from {before.source}{text}")
+    result.measurements += [replace(row, agent=agent) for row in rows]
+    result.tables["fits"] = fits_table(fit, names, step["model"], curves, series.frames, "mmol/L")
+    if changed:
+        result.audit["dce"] = {"stated_errors": _shares(sure, names)}
+
+
+def _without_model(
+    times: Floats, curves: Floats, parts: Sequence[Floats], plasma: InputFunction, changed: Sequence[Again],
+    names: Sequence[str], counts: Mapping[str, int], method: str,
+) -> list[Any]:  # fmt: skip
+    shapes = enhancement_numbers(times, curves)
+
+    def estimate(some: Floats, other: InputFunction) -> Mapping[str, Floats]:
+        return enhancement_numbers(times, some)
+
+    sure = region_errors(
+        estimate, curves, plasma, own=grid_errors(times, shapes), own_degrees=np.inf, parts=parts, changed=changed
+    )
+    return enhancement_rows(shapes, sure, names, counts, method=f"curve of the region; {method}")
+
+
+def _stated(given: GivenInput, masks: Mapping[str, Mask], before: Before, steps: Steps) -> tuple[list[Again], str]:
+    """Curves and input with each setting whose standard error is stated higher and lower, and what that says."""
+    signal = given.signal
+
+    def both(change: Callable[[float], tuple[ContrastSignal, dict[str, float]]], error: float, name: str) -> Again:
+        ends = []
+        for sign in (1.0, -1.0):
+            other, more = change(sign * error)
+            values = [other.tissue(mask) for mask in masks.values()]
+            whole = np.stack([v[:, np.isfinite(v).all(axis=0)].mean(axis=1) for v in values], axis=1)
+            ends.append((whole, given.changed(other, **more)))
+        return Again(name, *ends)
+
+    known: dict[str, tuple[Any, Callable[[float], tuple[ContrastSignal, dict[str, float]]]]] = {
+        "relaxivity": (steps["signal"]["relaxivity_error"], lambda e: (signal.scaled(relaxivity=1 + e), {})),
+        "B1": (steps["signal"]["b1_error"], lambda e: (signal.scaled(b1=1 + e), {})),
+        "T1": (steps["t1"]["t1_error"], lambda e: (signal.scaled(t1=1 + e), {})),
+        "haematocrit": (steps["input"]["haematocrit_error"], lambda e: (signal, {"haematocrit": 1 + e})),
+        "scale": (steps["input"]["scale_error"], lambda e: (signal, {"scale": 1 + e})),
+        "delay": (steps["input"]["delay_error_s"], lambda e: (signal, {"delay": e})),
+    }
+    found, words = [], []
+    for name, (error, change) in known.items():
+        if error:
+            found.append(both(change, float(error), name))
+            words.append(f"{name} {error:g} s" if name == "delay" else f"{name} {100 * error:g} %")
+    return found, f"; stated standard errors: {', '.join(words)}" if words else ""
+
+
+def _shares(sure: Sureness, names: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
+    """Standard error by each stated setting, in the fit's own units, by region and parameter."""
+    return {
+        setting: {region: {p: float(v[k]) for p, v in errors.items()} for k, region in enumerate(names)}
+        for setting, errors in sure.stated.items()
+    }
+
+
+def _reference(
+    scan: Acquisition, signal: ContrastSignal, series: Image, masks: Mapping[str, Mask], roles: Mapping[str, str]
+) -> GivenInput:
+    drawn = [mask for name, mask in masks.items() if roles[name] == "reference"]
+    if not drawn:
+        raise MissingFieldError(
+            "The reference region model needs a reference tissue", file=scan.where, field="exchange.model",
+            found=", ".join(masks), expected="a region with the role reference", mend="draw one, such as muscle",
         )  # fmt: skip
-    result.problems.append(Problem(
-        "A published input stands for the patient's own: K^trans and volumes share its error", scan.where, "input",
-        str(name), "a region of blood", "draw a region with the role 'blood pool'", "warning",
-    ))  # fmt: skip
-    plasma = population_input(name, float(series.frames.end[-1]), haematocrit=haematocrit, delay=max(arrival, 0.0))
-    facts = {"population": name, "arrival_s": arrival, "haematocrit": haematocrit}
-    return _Given(plasma, f"input of {name}", facts)
+    assert series.frames is not None
+    complete = np.isfinite(series.numpy()).all(axis=0)
+    return reference_tissue(series.frames, signal, np.any(drawn, axis=0) & complete)
+
+
+def _make_maps(result: Result, series: Image, plasma: InputFunction, tissue: Mask, steps: Steps) -> None:
+    step = steps["exchange"]
+    if step["maps"]:
+        delay = None if step["delay_s"] is None else tuple(step["delay_s"])
+        made = map_exchange(series, plasma, model=step["model"], solver=step["solver"], delay=delay, mask=tissue)
+        kept = {n for n, m in made.items() if m.quantity == n}
+        result.maps |= {n: m for n, m in made.items() if n in kept or n.removesuffix("_se") in kept}
+        result.maps["exchange_reason"] = made["reason"].with_info(name="exchange_reason")
+    if step["selection"] and step["model"] != "reference_region":
+        chosen = choose_model(series, plasma, models=CHOICE, mask=tissue)
+        result.maps["selected_model"] = chosen["model"].with_info(name="selected_model")
+        result.maps["selected_model_weight"] = chosen["weight"].with_info(name="selected_model_weight")
+        result.audit.setdefault("dce", {})["selected_model"] = {n + 1: name for n, name in enumerate(CHOICE)}
+    if steps["enhancement"]["maps"]:
+        result.maps |= enhancement_maps(series, tissue)
 
 
 def _input_table(plasma: InputFunction) -> Table:
     import pandas as pd
 
-    rows = {"curve": "plasma", "kind": "curve", "time_s": plasma.times, "value": plasma.values, "unit": "mmol/L"}
+    rows = {"curve": plasma.kind, "kind": "curve", "time_s": plasma.times, "value": plasma.values, "unit": "mmol/L"}
     return Table(pd.DataFrame(rows), {"time_s": "s", "value": "mmol/L"})
 
 

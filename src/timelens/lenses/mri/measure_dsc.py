@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 from timelens.engines.perfusion import Deconvolution, VascularModel, choose_arterial, describe_arterial
 from timelens.errors import MissingFieldError, Problem
 from timelens.lenses.mri.dsc import first_pass_series, leakage_corrected, map_perfusion
-from timelens.lenses.mri.measure_dce import baseline_frames, blood_mask, mean_curves, setting
 from timelens.lenses.mri.regional import (
+    blood_mask,
     curves_table,
     fit_rows,
     fits_table,
     left_out,
     map_rows,
+    mean_curves,
     region_masks,
     tissue_mask,
 )
+from timelens.lenses.mri.settings import baseline_frames, setting
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Result
 from timelens.study.geometry import Geometry

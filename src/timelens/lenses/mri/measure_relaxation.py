@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from timelens.engines.relaxometry import IVIM, EchoDecay
 from timelens.errors import UsageError
 from timelens.lenses.mri.matching import gathered
-from timelens.lenses.mri.measure_dce import as_ratio, setting
 from timelens.lenses.mri.parametric import parametric_images
 from timelens.lenses.mri.regional import fit_rows, map_rows, region_masks, tissue_mask
 from timelens.lenses.mri.relaxometry import RECOVERIES, Recovery, map_relaxation
+from timelens.lenses.mri.settings import as_ratio, setting
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Result
 from timelens.study.image import Image

@@ -17,9 +17,9 @@ __all__ = ["REASON", "parametric_images", "reported"]
 #: Name of the image of reason codes.
 REASON = "reason"
 #: Reported units of parameters that the vocabulary has no row for.
-_UNITS = {"t1_star": "ms", "r2": "/s", "delay": "s"}
+_UNITS = {"t1_star": "ms", "r2": "/s"}
 #: Names in the vocabulary where the engine's are short.
-_NAMES = {"f": "ivim_f", "d": "ivim_d", "d_star": "ivim_d_star"}
+_NAMES = {"f": "ivim_f", "d": "ivim_d", "d_star": "ivim_d_star", "delay": "input_delay"}
 
 
 def parametric_images(fit: Fit, like: Image) -> dict[str, Image]:

@@ -8,27 +8,41 @@ from typing import Any, get_args
 
 from timelens.engines.perfusion.arterial import Population
 from timelens.errors import UsageError
-from timelens.lenses.mri.dce import Model
+from timelens.lenses.mri.dce import Model, Solver
 from timelens.lenses.mri.dsc import Method
 
-__all__ = ["STEPS", "merged_steps", "whys"]
+__all__ = ["HAEMATOCRIT", "STEPS", "merged_steps", "whys"]
+
+#: Of large vessels, where nobody states it.
+HAEMATOCRIT = 0.42
 
 #: Steps and their defaults.
 STEPS: dict[str, dict[str, Any]] = {
     "series": {"kind": "auto", "gradient_echo": "auto", "recovery": "auto"},
     "relaxation": {"method": "auto", "ivim": "auto"},
-    "t1": {"source": "auto", "t1_ms": None},
+    "t1": {"source": "auto", "t1_ms": None, "t1_error": None},
     "signal": {
         "agent": None,
         "relaxivity": None,
+        "relaxivity_error": None,
+        "b1_error": None,
         "field_t": None,
         "tr_ms": None,
         "te_ms": None,
         "flip_deg": None,
         "baseline_frames": "auto",
     },
-    "input": {"source": "auto", "population": "auto", "haematocrit": 0.42, "delay_s": "auto"},
-    "exchange": {"model": "extended_tofts", "delay_s": None, "maps": True},
+    "input": {
+        "source": "auto",
+        "population": "auto",
+        "haematocrit": "auto",
+        "delay_s": "auto",
+        "haematocrit_error": None,
+        "scale_error": None,
+        "delay_error_s": None,
+    },
+    "exchange": {"model": "extended_tofts", "solver": "auto", "delay_s": None, "selection": False, "maps": True},
+    "enhancement": {"rows": True, "maps": True},
     "perfusion": {"method": "auto", "leakage": "auto", "maps": True},
 }
 _CHOICES: dict[tuple[str, str], tuple[Any, ...]] = {
@@ -41,14 +55,21 @@ _CHOICES: dict[tuple[str, str], tuple[Any, ...]] = {
     ("input", "source"): ("auto", "region", "search", "population"),
     ("input", "population"): ("auto", *get_args(Population)),
     ("exchange", "model"): get_args(Model),
+    ("exchange", "solver"): get_args(Solver),
+    ("exchange", "selection"): (True, False),
     ("exchange", "maps"): (True, False),
+    ("enhancement", "rows"): (True, False),
+    ("enhancement", "maps"): (True, False),
     ("perfusion", "method"): ("auto", *get_args(Method)),
     ("perfusion", "leakage"): ("auto", False),
     ("perfusion", "maps"): (True, False),
 }
-#: Parameters that are one number, with the least and largest that make sense.
+#: Parameters that are one number, with the least and largest that make sense; ``_error`` are relative standard errors.
 _NUMBERS: dict[tuple[str, str], tuple[float, float]] = {
     ("t1", "t1_ms"): (10.0, 10_000.0),
+    ("t1", "t1_error"): (0.0, 0.5),
+    ("signal", "relaxivity_error"): (0.0, 0.5),
+    ("signal", "b1_error"): (0.0, 0.5),
     ("signal", "relaxivity"): (0.1, 100.0),
     ("signal", "field_t"): (0.01, 25.0),
     ("signal", "tr_ms"): (0.2, 60_000.0),
@@ -57,6 +78,9 @@ _NUMBERS: dict[tuple[str, str], tuple[float, float]] = {
     ("signal", "baseline_frames"): (1.0, 1000.0),
     ("input", "haematocrit"): (0.0, 0.79),
     ("input", "delay_s"): (-600.0, 3600.0),
+    ("input", "haematocrit_error"): (0.0, 0.5),
+    ("input", "scale_error"): (0.0, 0.5),
+    ("input", "delay_error_s"): (0.0, 60.0),
 }
 
 
@@ -124,6 +148,7 @@ _WHYS: dict[str, dict[str, str]] = {
         "signal": "concentration by the spoiled gradient echo and the agent's relaxivity",
         "input": "a region of blood, else a published curve from the arrival of the bolus on",
         "exchange": "extended Tofts: mean curve of each region, and maps with errors",
+        "enhancement": "arrival, time to peak, areas, slopes and type of curve, without a model",
     },
     "dsc": {
         "signal": "dR2* against the baseline",

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 import timelens
 from timelens.engines.kinetics.fit import Fit, t_quantile
 from timelens.engines.kinetics.reasons import explain
+from timelens.errors import DataError, Problem
 from timelens.knowledge import quantities
 from timelens.lenses.mri.parametric import reported
+from timelens.study.acquisition import Acquisition
+from timelens.study.contract import Result
 from timelens.study.geometry import Geometry
 from timelens.study.image import Image
 from timelens.study.measurement import Measurement
@@ -21,13 +24,17 @@ from timelens.study.table import Table
 from timelens.study.timing import FrameTiming
 
 __all__ = [
+    "BLOOD",
     "WHOLE",
+    "blood_mask",
     "curves_table",
     "fit_rows",
     "fits_table",
     "jackknife",
     "left_out",
     "map_rows",
+    "mean_curves",
+    "measured_row",
     "region_masks",
     "tissue_mask",
 ]
@@ -35,6 +42,8 @@ __all__ = [
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
+#: Role of a region of blood.
+BLOOD = "blood pool"
 #: Name of all tissue, which is measured where no region is given.
 WHOLE = "all tissue"
 #: Voxels whose signal lies below this part of the 99th percentile are air.
@@ -74,6 +83,45 @@ def region_masks(geometry: Geometry, regions: Sequence[Region], tissue: Mask) ->
     return masks, roles
 
 
+def blood_mask(masks: dict[str, Mask], roles: Mapping[str, str]) -> Mask | None:
+    """Everything that was drawn as blood, or None."""
+    drawn = [mask for name, mask in masks.items() if roles[name] == BLOOD]
+    return np.any(drawn, axis=0) if drawn else None
+
+
+def mean_curves(
+    series: Image, masks: Mapping[str, Mask], scan: Acquisition, result: Result
+) -> tuple[Floats, Floats, dict[str, int], list[str]]:
+    """Mean and spread of each region over the voxels that are complete, how many they are, and the names.
+
+    A voxel that lacks a frame is left out of all: means over other voxels in each frame would make false curves.
+    """
+    data = series.numpy()
+    complete = np.isfinite(data).all(axis=0)
+    columns, spreads, counts, names = [], [], {}, []
+    for name, mask in masks.items():
+        inside = mask & complete
+        count = int(inside.sum())
+        if count == 0:
+            result.problems.append(Problem(
+                f"The region {name} has no voxel with a complete curve: it is not measured", scan.where, "regions",
+                f"0 of {int(mask.sum())} voxels", "one or more", "look at the reasons in the map", "warning",
+            ))  # fmt: skip
+            continue
+        values = data[:, inside].astype(np.float64)
+        columns.append(values.mean(axis=1))
+        spreads.append(values.std(axis=1, ddof=1) if count > 1 else np.full(data.shape[0], np.nan))
+        counts[name] = count
+        names.append(name)
+    if not names:
+        raise DataError(
+            "No region has a voxel with a complete curve", file=scan.where, field="regions", found=", ".join(masks),
+            expected="voxels with a signal that the equations allow",
+            mend="check T1, flip angle and repetition time",
+        )  # fmt: skip
+    return np.stack(columns, axis=1), np.stack(spreads, axis=1), counts, names
+
+
 def map_rows(
     maps: Mapping[str, Image], masks: Mapping[str, Mask], *, method: str, flags: str = ""
 ) -> list[Measurement]:
@@ -98,7 +146,7 @@ def map_rows(
                 error = float(np.sqrt(np.square(errors[inside]).sum()) / count)
             left = f"{total - count} of {total} voxels have no value" if count < total else ""
             rows.append(
-                _row(known.name, mean, known.unit, error, region, count,
+                measured_row(known.name, mean, known.unit, error, region, count,
                      method, "; ".join(t for t in (flags, left) if t), "no voxel of the region could be fitted")
             )  # fmt: skip
     return rows
@@ -171,13 +219,13 @@ def fit_rows(
                     own = "the error is that of the fit alone"
             remark = "; ".join(t for t in (flags, own, said) if t)
             rows.append(
-                _row(quantity, value, code, error, region, voxels[region], method, remark,
+                measured_row(quantity, value, code, error, region, voxels[region], method, remark,
                      said or "the fit does not determine it", quantile)
             )  # fmt: skip
     return rows
 
 
-def _row(
+def measured_row(
     quantity: str,
     value: float,
     unit: str,
@@ -189,6 +237,7 @@ def _row(
     reason: str,
     quantile: float = _Z95,
 ) -> Measurement:
+    """One row: a value with its standard error and interval, or NaN with a reason."""
     known = math.isfinite(value)
     sure = known and math.isfinite(error)
     return Measurement(

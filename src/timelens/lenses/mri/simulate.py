@@ -25,7 +25,9 @@ from timelens.engines.mr_signal import (
 )
 from timelens.engines.perfusion import population_input
 from timelens.engines.perfusion.first_pass import HAEMATOCRIT_FACTOR, TISSUE_DENSITY
+from timelens.knowledge import quantities
 from timelens.knowledge.relaxivity import relaxivity
+from timelens.lenses.mri.enhancement import NAMES, enhancement_numbers
 from timelens.lenses.mri.physics import exchange_concentration, k_trans_of
 from timelens.lenses.mri.protocol import MrProtocol, mr_protocol
 from timelens.lenses.mri.scene import MrScene
@@ -264,4 +266,20 @@ def _truth(scene: MrScene, plan: MrProtocol, series: str) -> list[Truth]:
         for quantity, (values, unit) in known[series].items():
             mean = float(values[inside].mean())
             rows.append(Truth(quantity, unit, name, mean, mean, acquisition=f"mr-{series.replace(' ', '-')}"))
+        if series == "dce":
+            rows += _enhancement(scene, plan, name, inside)
     return rows
+
+
+def _enhancement(scene: MrScene, plan: MrProtocol, name: str, inside: NDArray[np.bool_]) -> list[Truth]:
+    """What the region's true mean curve shows at the times of the frames, without a model."""
+    timing = _timing(plan.dce_interval_s, plan.dce_frames)
+    tissue = {key: scene.maps[key][inside] for key in ("f_p", "ps", "v_p", "v_e")}
+    unique, counts = np.unique(np.stack(list(tissue.values())), axis=1, return_counts=True)
+    f_p, ps, v_p, v_e = unique
+    curves = exchange_concentration(
+        plasma_of(plan, float(timing.end[-1])), Frames.instants(timing.mid), f_p=f_p, ps=ps, v_p=v_p, v_e=v_e
+    )
+    found = enhancement_numbers(np.asarray(timing.mid), (curves @ counts / counts.sum())[:, None])
+    known = {key: float(values[0]) for key, values in found.items() if key in NAMES and np.isfinite(values[0])}
+    return [Truth(key, quantities.get(key).unit, name, v, v, acquisition="mr-dce") for key, v in known.items()]
