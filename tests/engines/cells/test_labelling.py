@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from timelens.engines.cells.labelling import labelling
+from timelens.engines.cells.labelling import labelling, pool
 from timelens.engines.cells.pairs import pair_statistics
 from timelens.engines.cells.window import Window
 from timelens.errors import UsageError
@@ -83,3 +83,17 @@ def test_types_that_shun_each_other_leave_it(rng):
     # One type alone cannot vary.
     alone = pair_statistics(y, x, np.zeros(400, int), 1, WINDOW, reach=15, rings=3)
     assert np.isnan(labelling(y, x, [400], WINDOW, reach=15, rings=3).z(alone)).all()
+
+
+def test_windows_add_up(rng):
+    parts = []
+    for n in (30, 50):
+        y, x = rng.random((2, n)) * [[60], [80]]
+        parts.append(labelling(y, x, [n - 10, 10], WINDOW, reach=15, rings=3))
+    both = pool(parts)
+    assert both.expected == pytest.approx(parts[0].expected + parts[1].expected)
+    assert both.ring_variance == pytest.approx(parts[0].ring_variance + parts[1].ring_variance)
+    with pytest.raises(UsageError, match="nothing to pool"):
+        pool([])
+    with pytest.raises(UsageError, match="same types and radii"):
+        pool([parts[0], labelling([1.0], [1.0], [1], WINDOW, reach=15, rings=3)])

@@ -13,6 +13,7 @@ from timelens.engines.cells.window import Window
 from timelens.lenses.cytometry.cells import Cells
 from timelens.lenses.cytometry.immune import add_immune, cd8_counts
 from timelens.lenses.cytometry.recipe import DEFAULTS
+from timelens.lenses.cytometry.sample import sample_of
 from timelens.lenses.cytometry.statistics import add_statistics, find_compartments
 from timelens.study.contract import Result
 
@@ -41,7 +42,7 @@ def tissue(types, y, x, names=NAMES, channels=("CD3",), mean=None) -> Cells:
     )
     return Cells(
         "", np.zeros((2, 2), np.int32), (1.0, 1.0), tuple(channels), measures, Window.rectangle(SIDE, SIDE), names,
-        np.asarray(types), one, {}, {}, delaunay(y, x, longest=30.0),
+        np.asarray(types), one, {}, {}, {}, delaunay(y, x, longest=30.0),
     )  # fmt: skip
 
 
@@ -60,8 +61,8 @@ def rows(result, quantity):
 
 def added(cells, **immune):
     result = Result()
-    parts = find_compartments(cells, SPACE, result)
-    add_immune(cells, parts, {**IMMUNE, **immune}, 1.0, result)
+    sample = sample_of([cells])
+    add_immune(sample, [find_compartments(cells, SPACE, result)], {**IMMUNE, **immune}, 1.0, result)
     return result
 
 
@@ -70,8 +71,8 @@ def added(cells, **immune):
 )
 def test_phenotypes(rng, inside, outside, said):
     cells = lattice(rng, inside, outside)
-    parts = find_compartments(cells, SPACE, Result())
-    nest, nest_mm2, rest, rest_mm2 = cd8_counts(cells, parts)
+    parts = [find_compartments(cells, SPACE, Result())]
+    nest, nest_mm2, rest, rest_mm2 = cd8_counts(sample_of([cells]), parts)
     assert (nest, rest) == (inside, outside) and nest_mm2 + rest_mm2 == pytest.approx(1.0)
     assert nest_mm2 == pytest.approx(0.5, abs=0.01)
     result = added(cells)
@@ -164,7 +165,7 @@ def test_the_profile_of_infiltration_counts_every_cell_within_its_reach(rng):
 
 def test_mixing_and_pairs_in_halves(rng):
     result = Result()
-    add_statistics(lattice(rng, 0, 200), {**SPACE, "neighbourhoods": 0}, rng, result)
+    add_statistics(sample_of([lattice(rng, 0, 200)]), [None], {**SPACE, "neighbourhoods": 0}, rng, result)
     mixing = {m.component: m.value for m in rows(result, "mixing_score")}
     assert mixing["tumour-cell|cd8-t-cell"] < 0.1
     pairs = result.tables["pairs"].data.set_index(["from", "to", "radius"])
@@ -177,8 +178,7 @@ def test_mixing_and_pairs_in_halves(rng):
 
 def test_a_region_too_small_for_pairs_says_so(rng):
     cells = lattice(rng, 10, 10)
-    small = replace(cells, window=Window.rectangle(SIDE, SIDE))
     result = Result()
-    add_statistics(small, {**SPACE, "neighbourhoods": 0, "pair_step_um": 300.0}, rng, result)
+    add_statistics(sample_of([cells]), [None], {**SPACE, "neighbourhoods": 0, "pair_step_um": 300.0}, rng, result)
     assert "pairs" not in result.tables
     assert [p.message for p in result.problems] == ["The region is too small for statistics of pairs"]

@@ -9,6 +9,7 @@ simulation is needed. The envelope is pointwise, from the normal law, and fair w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ from timelens.engines.cells.pairs import PairStatistics, shared_area
 from timelens.engines.cells.window import Window
 from timelens.errors import UsageError
 
-__all__ = ["Labelling", "labelling"]
+__all__ = ["Labelling", "labelling", "pool"]
 
 FloatArray = NDArray[np.float64]
 
@@ -120,6 +121,25 @@ def labelling(
         reach / rings * np.arange(1.0, rings + 1), np.stack(means, axis=2), np.stack(variances, axis=2),
         np.stack([m for m, _ in ring], axis=2), np.stack([v for _, v in ring], axis=2),
     )  # fmt: skip
+
+
+def pool(windows: Sequence[Labelling]) -> Labelling:
+    """Of several windows, between which types are never shuffled: means and variances add up.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or their radii or types differ.
+    """
+    if not windows:
+        raise UsageError("There is nothing to pool", field="windows", found="none", expected="one or more")
+    first = windows[0]
+    for other in windows[1:]:
+        if other.expected.shape != first.expected.shape or not np.allclose(other.radii, first.radii):
+            raise UsageError("Only the same types and radii are pooled", field="windows",
+                             found=other.expected.shape, expected=first.expected.shape)  # fmt: skip
+    names = ("expected", "variance", "ring_expected", "ring_variance")
+    return Labelling(first.radii, *(sum(getattr(w, n) for w in windows) for n in names))
 
 
 def _law(n: int, number: NDArray[np.int64], weight: FloatArray, square: float) -> tuple[FloatArray, FloatArray]:

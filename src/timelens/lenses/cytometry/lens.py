@@ -78,7 +78,9 @@ class CytometryLens:
         from timelens.lenses.cytometry.cells import find_cells
         from timelens.lenses.cytometry.clean import cleaned
         from timelens.lenses.cytometry.immune import add_immune
-        from timelens.lenses.cytometry.statistics import add_statistics
+        from timelens.lenses.cytometry.sample import sample_of
+        from timelens.lenses.cytometry.states import add_states
+        from timelens.lenses.cytometry.statistics import add_statistics, find_compartments
 
         merged = merged_steps(options)
         scan = inputs["cytometry"]
@@ -98,8 +100,10 @@ class CytometryLens:
             result.problems += [_at(p, scan) for p in more]
             if cells is None:
                 continue
-            parts = add_statistics(cells, merged["space"], np.random.default_rng(DEFAULT_SEED), result)
-            add_immune(cells, parts, merged["immune"], merged["types"]["cofactor"], result)
+            sample, parts = sample_of([cells]), [find_compartments(cells, merged["space"], result)]
+            add_statistics(sample, parts, merged["space"], np.random.default_rng(DEFAULT_SEED), result)
+            add_immune(sample, parts, merged["immune"], merged["types"]["cofactor"], result)
+            add_states(cells, parts[0], merged["states"]["exhaustion"], result)
             result.audit["cytometry"][cells.prefixed("thresholds")] = dict(cells.splits)
             found.append(cells)
         if found and found[0].not_told:
@@ -153,7 +157,8 @@ class CytometryLens:
         result: Result,
     ) -> tuple[dict[str, NDArray[np.int32]], str]:
         """Label images by name, and how they were had."""
-        from timelens.engines.cells.segment import expand, nuclei
+        from timelens.engines.cells.growth import expand
+        from timelens.engines.cells.segment import nuclei
 
         place = scan.image.geometry
         assert place is not None

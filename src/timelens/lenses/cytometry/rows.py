@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import timelens
 from timelens.knowledge import components
-from timelens.lenses.cytometry.cells import UNKNOWN, Cells
 from timelens.lenses.cytometry.types import SIGNATURES
-from timelens.study.measurement import Measurement
 
-__all__ = ["LEVEL", "TUMOUR", "component_types", "members", "method", "missing", "why_not_told"]
+if TYPE_CHECKING:
+    from timelens.lenses.cytometry.cells import Cells
+    from timelens.lenses.cytometry.sample import Sample
+
+__all__ = ["LEVEL", "TUMOUR", "binomial", "component_types", "members", "method"]
 
 TUMOUR = "tumour-cell"
 LEVEL = 0.95
@@ -24,12 +25,12 @@ def members(component: str, names: Sequence[str]) -> list[int]:
     return [k for k, name in enumerate(names) if name in family]
 
 
-def component_types(cells: Cells) -> dict[str, list[int]]:
+def component_types(cells: Cells | Sample) -> dict[str, list[int]]:
     """Components that have rows, to the places of their types: all cells, told types, their families, the unknown."""
     families = {s.family for k, s in SIGNATURES.items() if s.family and k in cells.names}
     listed: dict[str, list[int]] = {"cell": list(range(len(cells.names)))}
     listed |= {c: members(c, cells.names) for c in dict.fromkeys((*cells.names[1:], *sorted(families)))}
-    listed[UNKNOWN] = [0]
+    listed[cells.names[0]] = [0]
     return listed
 
 
@@ -39,13 +40,11 @@ def method(cells: Cells, what: str) -> dict[str, Any]:
     return {"modality": "cytometry", "method": f"{what}; {source}", "method_version": timelens.__version__}
 
 
-def missing(cells: Cells, quantity: str, unit: str, why: str, what: str, **row: Any) -> Measurement:
-    """A row without a number."""
-    return Measurement(quantity, math.nan, unit, reason=why, **row, **method(cells, what))
+def binomial(number: int, total: int) -> tuple[float, float]:
+    """Exact interval of a part (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404)."""
+    from scipy.stats import beta
 
-
-def why_not_told(cells: Cells, component: str) -> str:
-    """Why no cell is of a component; empty where some type of it was told."""
-    if members(component, cells.names):
-        return ""
-    return f"{component} not told: {cells.not_told.get(component, 'not in the panel')}"
+    tail = (1 - LEVEL) / 2
+    low = float(beta.ppf(tail, number, total - number + 1)) if number else 0.0
+    high = float(beta.ppf(1 - tail, number + 1, total - number)) if number < total else 1.0
+    return low, high

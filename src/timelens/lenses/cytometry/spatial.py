@@ -1,86 +1,99 @@
-"""Who lies beside whom in a region: distances, contacts against chance, mixing, pairs by distance, neighbourhoods."""
+"""Who lies beside whom: distances, contacts against chance, mixing, pairs by distance, neighbourhoods."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from timelens.engines.cells import graph
+from timelens.engines.cells import graph, labelling, pairs
 from timelens.engines.cells.compartments import mixing_score
-from timelens.engines.cells.distances import nearest_distances
+from timelens.engines.cells.distances import NearestDistances, nearest_distances
 from timelens.engines.cells.interaction import Interaction, interaction
-from timelens.engines.cells.labelling import labelling
 from timelens.engines.cells.neighbourhoods import context_names, neighbourhoods, spatial_context
-from timelens.engines.cells.pairs import pair_statistics
 from timelens.errors import Problem
 from timelens.lenses.cytometry.cells import UNKNOWN, Cells
-from timelens.lenses.cytometry.rows import LEVEL, TUMOUR, component_types, method
+from timelens.lenses.cytometry.rows import LEVEL, TUMOUR
+from timelens.lenses.cytometry.sample import Sample
 from timelens.study.contract import Result
 from timelens.study.measurement import Measurement
 from timelens.study.table import Table
 
-__all__ = ["distances", "interaction_table", "interactions", "neighbours", "pair_table", "pairs", "rings_of"]
+__all__ = ["add_distances", "add_interactions", "add_neighbourhoods", "add_pairs"]
 
 #: Fewer cells than this per neighbourhood are too few to find any.
-CELLS_PER_GROUP = 20
+_CELLS_PER_GROUP = 20
 #: Pairs are looked at up to this part of the shorter side of a region.
 _PART_OF_SIDE = 0.25
 
 
-def distances(cells: Cells, result: Result) -> None:
+def add_distances(sample: Sample, result: Result) -> None:
     """Median distance to the nearest cell of each type in a table; to the nearest tumour cell as measurements."""
     import pandas as pd
 
-    found = nearest_distances(cells.y_um, cells.x_um, cells.types, len(cells.names), cells.window)
+    found = _distances(sample)
     median = found.median()
     rows = []
-    for a, source in enumerate(cells.names):
-        for b, target in enumerate(cells.names):
-            mine = cells.types == a
+    for a, source in enumerate(sample.names):
+        mine = found.types == a
+        for b, target in enumerate(sample.names):
             number = int(mine.sum())
             if not number or not math.isfinite(median[a, b]):
                 continue
-            low, high = np.quantile(found.distance[mine, b], [0.25, 0.75])
+            low, high = np.quantile(found.distance[mine, b], [0.25, 0.75], method="nearest")
             certain = float(found.certain[mine, b].mean())
-            rows.append({"from": source, "to": target, "cells": number, "median": median[a, b],
-                         "lower_quartile": low, "upper_quartile": high, "certain_part": certain})  # fmt: skip
+            rows.append({"from": source, "to": target, "cells": number, "median": median[a, b], "lower_quartile": low,
+                         "upper_quartile": high if math.isfinite(high) else math.nan,
+                         "certain_part": certain})  # fmt: skip
             if target == TUMOUR and source != UNKNOWN:
                 result.measurements.append(
                     Measurement("nearest_cell_distance", float(median[a, b]), "um", component=f"{source}|{target}",
-                                region=cells.prefixed("section"), n=number,
-                                **method(cells, "median of distances to the nearest cell"))
+                                region=sample.place(), n=number,
+                                **sample.about("median of distances to the nearest cell"))
                 )  # fmt: skip
     columns = ["from", "to", "cells", "median", "lower_quartile", "upper_quartile", "certain_part"]
     units = {"cells": "{cells}", "median": "um", "lower_quartile": "um", "upper_quartile": "um", "certain_part": "1"}
-    result.tables[cells.prefixed("distances")] = Table(pd.DataFrame(rows, columns=columns), units)
+    result.tables[sample.prefixed("distances")] = Table(pd.DataFrame(rows, columns=columns), units)
 
 
-def interactions(cells: Cells, options: Mapping[str, Any], rng: np.random.Generator, result: Result) -> None:
+def _distances(sample: Sample) -> NearestDistances:
+    """Each cell's nearest in its own region."""
+    number = len(sample.names)
+    found = [
+        nearest_distances(c.y_um, c.x_um, kinds, number, c.window)
+        for c, kinds in zip(sample.regions, sample.types, strict=True)
+    ]
+    return NearestDistances(
+        np.concatenate([f.distance for f in found]), np.concatenate([f.border for f in found]), sample.kinds
+    )
+
+
+def add_interactions(sample: Sample, options: Mapping[str, Any], rng: np.random.Generator, result: Result) -> None:
     """Contacts of each two types against a shuffle of types over cells, and how well tumour and others are mixed."""
-    test = interaction(cells.graph, cells.types, len(cells.names), shuffles=int(options["shuffles"]), rng=rng)
-    result.tables[cells.prefixed("interactions")] = interaction_table(test, cells.names)
-    if TUMOUR not in cells.names:
+    net = graph.stack([c.graph for c in sample.regions])
+    shuffles = int(options["shuffles"])
+    test = interaction(net, sample.kinds, len(sample.names), images=sample.image, shuffles=shuffles, rng=rng)
+    result.tables[sample.prefixed("interactions")] = _interaction_table(test, sample.names)
+    if TUMOUR not in sample.names:
         return
-    reference = cells.names.index(TUMOUR)
-    for component, own in component_types(cells).items():
+    reference = sample.names.index(TUMOUR)
+    for component, own in sample.components().items():
         if component in ("cell", UNKNOWN, TUMOUR) or not test.cells[own].sum():
             continue
         # A component may hold several types: their contacts and cells add up.
         joined = np.zeros((2, 2))
         joined[0, 0], joined[0, 1] = test.count[reference, reference], test.count[reference, own].sum()
         score = mixing_score(joined, [test.cells[reference], test.cells[own].sum()], 0, 1)
-        row: dict[str, Any] = {"component": f"{TUMOUR}|{component}", "region": cells.prefixed("section")}
-        row |= {"n": int(joined[0, 1])} | method(cells, "contacts with tumour cells over those among them, normalised")
-        if math.isnan(score):
-            row["reason"] = "no two tumour cells touch"
+        row: dict[str, Any] = {"component": f"{TUMOUR}|{component}", "region": sample.place(), "n": int(joined[0, 1])}
+        row |= sample.about("contacts with tumour cells over those among them, normalised")
+        row["reason"] = "no two tumour cells touch" if math.isnan(score) else ""
         result.measurements.append(Measurement("mixing_score", score, "1", **row))
 
 
-def interaction_table(test: Interaction, names: tuple[str, ...]) -> Table:
+def _interaction_table(test: Interaction, names: tuple[str, ...]) -> Table:
     """Rows of the pairs of types that occur."""
     import pandas as pd
 
@@ -101,32 +114,41 @@ def interaction_table(test: Interaction, names: tuple[str, ...]) -> Table:
     return Table(frame, dict.fromkeys(("count", "expected", "variance", "z", "p"), "1"))
 
 
-def pairs(cells: Cells, options: Mapping[str, Any], result: Result) -> None:
+# -- pairs by distance -----------------------------------------------------------------------------------------------
+
+
+def add_pairs(sample: Sample, options: Mapping[str, Any], result: Result) -> None:
     """Cross-K, L, pair correlation and co-occurrence of each two types, and how far chance strays."""
-    step, rings = float(options["pair_step_um"]), rings_of(cells, options)
-    if not rings:
-        side = min(cells.window.height, cells.window.width)
+    step = float(options["pair_step_um"])
+    room = [_rings(c, options) for c in sample.regions]
+    if not any(room):
+        side = max(min(c.window.height, c.window.width) for c in sample.regions)
         result.problems.append(
-            Problem("The region is too small for statistics of pairs", field=cells.prefixed("pairs"),
+            Problem("The region is too small for statistics of pairs", field=sample.prefixed("pairs"),
                     found=f"{side:.4g} um", expected=f"sides of at least {step / _PART_OF_SIDE:g} um",
                     mend="space: {pair_step_um: LESS}", severity="warning")
         )  # fmt: skip
         return
-    number = len(cells.names)
-    place = (cells.y_um, cells.x_um)
-    found = pair_statistics(*place, cells.types, number, cells.window, reach=step * rings, rings=rings)
-    chance = labelling(*place, found.cells, cells.window, reach=step * rings, rings=rings)
-    result.tables[cells.prefixed("pairs")] = pair_table(found, chance, cells.names)
+    rings = min(n for n in room if n)
+    found, chance = [], []
+    for c, kinds, n in zip(sample.regions, sample.types, room, strict=True):
+        if n:
+            one = pairs.pair_statistics(
+                c.y_um, c.x_um, kinds, len(sample.names), c.window, reach=step * rings, rings=rings
+            )
+            found.append(one)
+            chance.append(labelling.labelling(c.y_um, c.x_um, one.cells, c.window, reach=step * rings, rings=rings))
+    table = _pair_table(pairs.pool(found), labelling.pool(chance), sample.names)
+    result.tables[sample.prefixed("pairs")] = table
 
 
-def rings_of(cells: Cells, options: Mapping[str, Any]) -> int:
+def _rings(cells: Cells, options: Mapping[str, Any]) -> int:
     """How many rings of distance the region has room for."""
     side = min(cells.window.height, cells.window.width)
-    step = float(options["pair_step_um"])
-    return int(min(float(options["pair_reach_um"]), _PART_OF_SIDE * side) / step + 1e-9)
+    return int(min(float(options["pair_reach_um"]), _PART_OF_SIDE * side) / float(options["pair_step_um"]) + 1e-9)
 
 
-def pair_table(found: Any, chance: Any, names: tuple[str, ...]) -> Table:
+def _pair_table(found: pairs.PairStatistics, chance: labelling.Labelling, names: tuple[str, ...]) -> Table:
     """Rows of each two types that occur and each radius; what chance gives is a shuffle of the types over the cells."""
     import pandas as pd
 
@@ -149,35 +171,43 @@ def pair_table(found: Any, chance: Any, names: tuple[str, ...]) -> Table:
     return Table(pd.DataFrame(frame), {name: unit for name, (_, unit) in numbers.items()})
 
 
-def neighbours(
-    cells: Cells, options: Mapping[str, Any], rng: np.random.Generator, result: Result
-) -> tuple[NDArray[np.int32], list[str]] | None:
-    """Neighbourhoods and spatial contexts: tables of what they are made of, and those of each cell."""
+# -- neighbourhoods --------------------------------------------------------------------------------------------------
+
+
+def add_neighbourhoods(
+    sample: Sample, options: Mapping[str, Any], rng: np.random.Generator, result: Result
+) -> tuple[NDArray[np.int32], Sequence[str]] | None:
+    """Neighbourhoods and spatial contexts: tables of what they are made of; returns those of each cell.
+
+    The neighbourhoods of several regions are found together, so that a number means the same in each.
+    """
     import pandas as pd
 
     groups = int(options["neighbourhoods"])
-    if not groups or len(cells.names) < 3:
+    if not groups or len(sample.names) < 3:
         return None
-    if len(cells) < CELLS_PER_GROUP * groups:
+    if len(sample) < _CELLS_PER_GROUP * groups:
         result.problems.append(
-            Problem("Neighbourhoods are not looked for in so few cells", field=cells.prefixed("neighbourhoods"),
-                    found=f"{len(cells)} cells", expected=f"{CELLS_PER_GROUP * groups} or more",
+            Problem("Neighbourhoods are not looked for in so few cells", field=sample.prefixed("neighbourhoods"),
+                    found=f"{len(sample)} cells", expected=f"{_CELLS_PER_GROUP * groups} or more",
                     mend="space: {neighbourhoods: FEWER}", severity="warning")
         )  # fmt: skip
         return None
-    near = graph.nearest(cells.y_um, cells.x_um, int(options["nearest"]))
-    found = neighbourhoods(near, cells.types, len(cells.names), groups, rng)
+    near, wide = (
+        graph.stack([graph.nearest(c.y_um, c.x_um, int(options[k])) for c in sample.regions])
+        for k in ("nearest", "context_nearest")
+    )
+    found = neighbourhoods(near, sample.kinds, len(sample.names), groups, rng)
     size = np.bincount(found.label, minlength=groups)
     columns: dict[str, Any] = {"neighbourhood": np.arange(groups).astype(str), "cells": size}
-    columns |= {name: found.parts[:, k] for k, name in enumerate(cells.names)}
-    units = {"cells": "{cells}", **dict.fromkeys(cells.names, "1")}
-    result.tables[cells.prefixed("neighbourhoods")] = Table(pd.DataFrame(columns), units)
-    wide = graph.nearest(cells.y_um, cells.x_um, int(options["context_nearest"]))
+    columns |= {name: found.parts[:, k] for k, name in enumerate(sample.names)}
+    units = {"cells": "{cells}", **dict.fromkeys(sample.names, "1")}
+    result.tables[sample.prefixed("neighbourhoods")] = Table(pd.DataFrame(columns), units)
     context = context_names(spatial_context(wide, found.label, groups, share=float(options["context_share"])))
     names, count = np.unique(np.array(context), return_counts=True)
     order = np.argsort(-count, kind="stable")
-    result.tables[cells.prefixed("contexts")] = Table(
-        pd.DataFrame({"context": names[order], "cells": count[order], "part": count[order] / len(cells)}),
+    result.tables[sample.prefixed("contexts")] = Table(
+        pd.DataFrame({"context": names[order], "cells": count[order], "part": count[order] / len(sample)}),
         {"cells": "{cells}", "part": "1"},
     )
     return found.label, context

@@ -1,73 +1,59 @@
-"""What the cells of a region add up to: densities, fractions, compartments, and one row per cell."""
+"""What cells add up to: densities, parts, compartments, and one row per cell."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from timelens.engines.cells.compartments import Compartments, compartments, density
+from timelens.engines.cells.regions import FEWEST_REGIONS, ratio_of_regions
 from timelens.errors import Problem
 from timelens.lenses.cytometry.cells import Cells
-from timelens.lenses.cytometry.rows import LEVEL, TUMOUR, component_types, method
-from timelens.lenses.cytometry.spatial import distances, interactions, neighbours, pairs
+from timelens.lenses.cytometry.rows import LEVEL, TUMOUR, binomial
+from timelens.lenses.cytometry.sample import Sample
+from timelens.lenses.cytometry.spatial import add_distances, add_interactions, add_neighbourhoods, add_pairs
 from timelens.study.contract import Result
 from timelens.study.measurement import Measurement
 from timelens.study.table import Table
 
-__all__ = ["add_statistics", "binomial", "find_compartments"]
+__all__ = ["Parts", "add_densities", "add_statistics", "find_compartments"]
 
 _COMPARTMENTS = ("nest", "margin", "stroma")
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A part of the region: its name, area, and which cells lie in it."""
-
-    name: str
-    area_mm2: float
-    inside: NDArray[np.bool_]
+#: Compartments by region; None where no tumour cell was told or found.
+Parts = Sequence[Compartments | None]
 
 
 def add_statistics(
-    cells: Cells, options: Mapping[str, Any], rng: np.random.Generator, result: Result
-) -> Compartments | None:
-    """Put measurements and tables of a set of cells into a result.
+    sample: Sample, parts: Parts, options: Mapping[str, Any], rng: np.random.Generator, result: Result
+) -> None:
+    """Put measurements and tables of a sample into a result.
 
     Parameters
     ----------
-    cells
-        Of one region.
+    sample
+        One region, or several of one subject.
+    parts
+        Their compartments.
     options
         Of the step ``space``.
     rng
         For shuffles and for the seeds of neighbourhoods.
     result
         Is added to.
-
-    Returns
-    -------
-    Compartments or None
-        None where no tumour cell was told or found.
     """
-    places = [_Place("section", cells.window.area * 1e-6, np.ones(len(cells), bool))]
-    parts = find_compartments(cells, options, result)
-    where = np.full(len(cells), "", dtype="<U6")
-    if parts is not None:
-        where = parts.of(cells.y_um, cells.x_um)
-        places += [_Place(n, parts.area_mm2(n), where == n) for n in _COMPARTMENTS]  # type: ignore[arg-type]
-    for place in places:
-        _densities(cells, replace(place, name=cells.prefixed(place.name)), result, whole=place.name == "section")
-    distances(cells, result)
-    interactions(cells, options, rng, result)
-    pairs(cells, options, result)
-    groups = neighbours(cells, options, rng, result)
-    _table(cells, where, parts, groups, result)
-    return parts
+    add_densities(sample, parts, result)
+    add_distances(sample, result)
+    add_interactions(sample, options, rng, result)
+    add_pairs(sample, options, result)
+    groups = add_neighbourhoods(sample, options, rng, result)
+    if len(sample.regions) == 1:
+        _cell_table(sample.regions[0], parts[0], groups, result)
+    elif groups is not None:
+        _common_neighbourhoods(sample, groups, result)
 
 
 def find_compartments(cells: Cells, options: Mapping[str, Any], result: Result) -> Compartments | None:
@@ -88,55 +74,91 @@ def find_compartments(cells: Cells, options: Mapping[str, Any], result: Result) 
     return compartments(cells.y_um, cells.x_um, tumour, cells.window, margin=options["margin_um"])
 
 
-def _densities(cells: Cells, place: _Place, result: Result, *, whole: bool) -> None:
-    """Cells per area with exact Poisson intervals, and parts of all cells with exact binomial ones."""
-    listed = component_types(cells)
-    count = np.bincount(cells.types[place.inside], minlength=len(cells.names))
-    total = int(count.sum())
-    for component, own in listed.items():
-        number = int(count[own].sum())
-        found = density(number, place.area_mm2)
-        row: dict[str, Any] = {"component": component, "region": place.name}
-        if place.area_mm2 > 0:
+# -- densities -------------------------------------------------------------------------------------------------------
+
+
+def add_densities(sample: Sample, parts: Parts, result: Result) -> None:
+    """Cells per area and parts of all cells, in the section and its compartments.
+
+    Of one region with exact intervals of counting (Poisson, binomial); of three regions or more with the spread between
+    them; of two with those of counting, and a remark.
+    """
+    count = _counts(sample, [np.ones(len(c), bool) for c in sample.regions])
+    _place_rows(sample, sample.place(), count, sample.area_mm2, result)
+    for component, why in sample.regions[0].not_told.items():
+        if component not in sample.components():
             result.measurements.append(
-                Measurement("cell_density_area", float(found.value), "{cells}/mm2", lower=float(found.lower),
-                            upper=float(found.upper), level=LEVEL, uncertainty_kind="interval", n=number, **row,
-                            **method(cells, "count over area, Poisson interval"))
+                Measurement("cell_density_area", math.nan, "{cells}/mm2", component=component, region=sample.place(),
+                            reason=why, **sample.about("count over area, Poisson interval"))
             )  # fmt: skip
-        if component != "cell" and total:
-            low, high = binomial(number, total)
-            result.measurements.append(
-                Measurement("cell_fraction", number / total, "1", lower=low, upper=high, level=LEVEL,
-                            uncertainty_kind="interval", n=total, **row,
-                            **method(cells, "part of all cells, binomial interval"))
-            )  # fmt: skip
-    if whole:
-        for component, why in cells.not_told.items():
-            if component not in listed:
-                result.measurements.append(
-                    Measurement("cell_density_area", math.nan, "{cells}/mm2", component=component, region=place.name,
-                                reason=why, **method(cells, "count over area, Poisson interval"))
-                )  # fmt: skip
+    if all(p is None for p in parts):
+        return
+    where = [
+        np.full(len(c), "", "<U6") if p is None else p.of(c.y_um, c.x_um)
+        for c, p in zip(sample.regions, parts, strict=True)
+    ]
+    for name in _COMPARTMENTS:
+        area = np.array([0.0 if p is None else p.area_mm2(name) for p in parts])  # type: ignore[arg-type]
+        _place_rows(sample, sample.place(name), _counts(sample, [w == name for w in where]), area, result)
 
 
-def binomial(number: int, total: int) -> tuple[float, float]:
-    """Exact interval of a part (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404)."""
-    from scipy.stats import beta
-
-    tail = (1 - LEVEL) / 2
-    low = float(beta.ppf(tail, number, total - number + 1)) if number else 0.0
-    high = float(beta.ppf(1 - tail, number + 1, total - number)) if number < total else 1.0
-    return low, high
+def _counts(sample: Sample, inside: Sequence[NDArray[np.bool_]]) -> NDArray[np.int64]:
+    """Cells by region and type."""
+    number = len(sample.names)
+    return np.array([np.bincount(k[i], minlength=number) for k, i in zip(sample.types, inside, strict=True)])
 
 
-def _table(
-    cells: Cells,
-    where: NDArray[np.str_],
-    parts: Compartments | None,
-    groups: tuple[NDArray[np.int32], list[str]] | None,
-    result: Result,
+def _place_rows(
+    sample: Sample, place: str, count: NDArray[np.int64], area: NDArray[np.float64], result: Result
 ) -> None:
-    """One row per cell."""
+    for component, own in sample.components().items():
+        told = sample.told_in(component)
+        number, whole = count[told][:, own].sum(axis=1), count[told].sum(axis=1)
+        flags = "" if len(told) == len(count) else f"told in {len(told)} of {len(count)} regions"
+        row: dict[str, Any] = {"component": component, "region": place}
+        if area[told].sum() > 0:
+            one = density(number.sum(), area[told].sum())
+            exact = (float(one.lower), float(one.upper), "Poisson")
+            result.measurements.append(
+                _ratio(sample, "cell_density_area", "{cells}/mm2", number, area[told], exact, flags, row)
+            )
+        if component != "cell" and whole.sum():
+            exact = (*binomial(int(number.sum()), int(whole.sum())), "binomial")
+            result.measurements.append(_ratio(sample, "cell_fraction", "1", number, whole, exact, flags, row))
+
+
+def _ratio(
+    sample: Sample,
+    quantity: str,
+    unit: str,
+    number: NDArray[np.int64],
+    size: NDArray[Any],
+    exact: tuple[float, float, str],
+    flags: str,
+    row: Mapping[str, Any],
+) -> Measurement:
+    """A row of sum over sum with its interval: of counting, or from the spread between regions."""
+    part = quantity == "cell_fraction"
+    found = ratio_of_regions(number, size, level=LEVEL, part=part)
+    lower, upper, law = exact
+    what = "part of all cells" if part else "count over area"
+    if found.regions >= FEWEST_REGIONS:
+        lower, upper, law = found.lower, found.upper, "between-region"
+    elif len(sample.regions) > 1:
+        few = "of counting only: too few regions to know how much they differ"
+        flags = f"{flags}; interval {few}" if flags else f"interval {few}"
+    return Measurement(
+        quantity, found.value, unit, lower=lower, upper=upper, level=LEVEL, uncertainty_kind="interval", flags=flags,
+        n=int(size.sum()) if part else int(number.sum()), **row, **sample.about(f"{what}, {law} interval"),
+    )  # fmt: skip
+
+
+# -- one row per cell ------------------------------------------------------------------------------------------------
+
+
+def _cell_table(
+    cells: Cells, parts: Compartments | None, groups: tuple[NDArray[np.int32], Sequence[str]] | None, result: Result
+) -> None:
     import pandas as pd
 
     m = cells.measures
@@ -149,7 +171,7 @@ def _table(
              "eccentricity": "1", "probability": "1", "neighbours": "1", "distance_to_nest": "um"}  # fmt: skip
     columns["neighbours"] = cells.graph.degree
     if parts is not None:
-        columns["compartment"] = where
+        columns["compartment"] = parts.of(cells.y_um, cells.x_um)
         columns["distance_to_nest"] = parts.at(cells.y_um, cells.x_um)
     if groups is not None:
         columns["neighbourhood"], columns["context"] = groups[0].astype(str), groups[1]
@@ -159,3 +181,19 @@ def _table(
     result.tables[cells.prefixed("cells")] = Table(
         pd.DataFrame(columns), {k: v for k, v in units.items() if k in columns}
     )
+
+
+def _common_neighbourhoods(sample: Sample, groups: tuple[NDArray[np.int32], Sequence[str]], result: Result) -> None:
+    """Which cell of which region belongs to which of the neighbourhoods that all regions share."""
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "region": np.array(sample.titles)[sample.image],
+            "cell": np.concatenate([c.measures.label for c in sample.regions]),
+            "type": np.array(sample.names)[sample.kinds],
+            "neighbourhood": groups[0].astype(str),
+            "context": groups[1],
+        }
+    )
+    result.tables[sample.prefixed("cells")] = Table(frame, {"cell": "1"})
