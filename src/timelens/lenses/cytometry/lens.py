@@ -35,7 +35,7 @@ class CytometryLens:
             if acquisition.modality == "cytometry" and isinstance(image, Image) and image.geometry is not None:
                 first = image.axes[0]
                 if len(image.shape) == 4 and first.name == "c" and first.coordinates and image.shape[1] == 1:
-                    return Match(1.0, {"cytometry": acquisition})
+                    return Match(0.6, {"cytometry": acquisition})  # below PET and MRI: a session may hold them all
         return Match(0.0)
 
     def recipe(self, match: Match, options: Mapping[str, Any]) -> Recipe:
