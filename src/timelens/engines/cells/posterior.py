@@ -88,6 +88,7 @@ class CellTypeModel:
         values: ArrayLike,
         markers: Sequence[str],
         *,
+        splits: Mapping[str, Split] | None = None,
         unknown: float = 0.02,
         rounds: int = 200,
     ) -> CellTypes:
@@ -99,6 +100,8 @@ class CellTypeModel:
             Shape (cells, markers), on a logarithmic scale; NaN tells nothing.
         markers
             Names of the columns. Markers that no type states are not used.
+        splits
+            Groups of markers that are stated; they stay as they are. Those of the others are found.
         unknown
             Share of unknown cells from which the iteration starts.
         rounds
@@ -118,8 +121,9 @@ class CellTypeModel:
                              expected=", ".join(lacking))  # fmt: skip
         if not 0 < unknown < 1:
             raise UsageError("The share of unknown cells lies between 0 and 1", field="unknown", found=unknown)
-        splits = {m: split(table[:, names.index(m)]) for m in stated}
-        useful = [m for m in stated if not splits[m].reason]
+        fixed = dict(splits or {})
+        laws = {m: fixed.get(m) or split(table[:, names.index(m)]) for m in stated}
+        useful = [m for m in stated if not laws[m].reason]
         data = table[:, [names.index(m) for m in useful]]
         kinds = list(self.types.values())
         # 1: positive, 0: negative, one half: either, in the proportion of the marker's own groups.
@@ -128,7 +132,7 @@ class CellTypeModel:
         before, converged = -np.inf, not useful
         probability = np.tile(share, (len(data), 1))
         for _ in range(rounds if useful and len(data) else 0):
-            logs, positive = _logs(data, [splits[m] for m in useful], sign)
+            logs, positive = _logs(data, [laws[m] for m in useful], sign)
             logs = logs + np.log(share)
             top = logs.max(axis=1, keepdims=True)
             likelihood = float((np.log(np.exp(logs - top).sum(axis=1)) + top[:, 0]).sum())
@@ -140,8 +144,12 @@ class CellTypeModel:
             before = likelihood
             share = np.maximum(probability.mean(axis=0), 1e-6)
             share /= share.sum()
-            splits = {**splits, **_update(data, useful, splits, sign, probability, positive)}
-        return CellTypes((UNKNOWN, *self.types), probability, share, splits, converged)
+            laws = {**laws, **_update(data, useful, laws, sign, probability, positive), **_only(fixed, laws)}
+        return CellTypes((UNKNOWN, *self.types), probability, share, laws, converged)
+
+
+def _only(fixed: Mapping[str, Split], laws: Mapping[str, Split]) -> dict[str, Split]:
+    return {m: one for m, one in fixed.items() if m in laws}
 
 
 def _logs(data: FloatArray, splits: list[Split], sign: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from timelens.errors import UsageError
 
-__all__ = ["Reason", "Split", "explain", "split"]
+__all__ = ["Reason", "Split", "explain", "split", "split_at"]
 
 FloatArray = NDArray[np.float64]
 
@@ -30,6 +30,8 @@ DEPTH = 0.8
 #: apart by this much, a stretch that holds no more than this part of as many cells as lie beyond it.
 RARE_FROM, RARE_TO, GAP, IN_GAP = 10, 0.03, 0.5, 0.1
 _FEWEST = 30
+#: Separation of the groups about a stated threshold.
+_STATED = 5.0
 _STARTS = (0.5, 0.7, 0.9, 0.97)
 
 
@@ -133,6 +135,32 @@ def split(values: ArrayLike) -> Split:
             return rare
         return Split(np.nan, mean, deviation, weight, separation, Reason.ONE_GROUP)
     return Split(threshold, mean, deviation, weight, separation, Reason(0))
+
+
+def split_at(values: ArrayLike, threshold: float) -> Split:
+    """The groups below and above a threshold that is stated, whether or not there are any cells above it.
+
+    Their laws are symmetric about the threshold, a group's width following from how far the cells below lie from it, so
+    that a cell counts as positive from the threshold on.
+
+    Parameters
+    ----------
+    values
+        One per cell, on the scale of the threshold; what is not finite is left out.
+    threshold
+        Finite.
+    """
+    if not np.isfinite(threshold):
+        raise UsageError("A threshold is finite", field="threshold", found=threshold)
+    data = np.asarray(values, np.float64).ravel()
+    data = data[np.isfinite(data)]
+    below = data[data < threshold]
+    away = max(float(threshold - np.median(below)) if len(below) else 1.0, 1e-3)
+    above = float((data >= threshold).mean()) if len(data) else 0.5
+    part = min(max(above, 1e-3), 1 - 1e-3)
+    deviation = np.full(2, 2 * away / _STATED)
+    return Split(float(threshold), np.array([threshold - away, threshold + away]), deviation,
+                 np.array([1 - part, part]), _STATED, Reason(0))  # fmt: skip
 
 
 def _rare(data: FloatArray) -> Split | None:

@@ -1,4 +1,4 @@
-"""Comparison of groups on plain arrays, with the patient as the unit: permutation, mixed model, false discoveries."""
+"""Groups compared on plain arrays, the patient being the unit; intervals of parts; false discoveries."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 _PLACES = {
     "discoveries": ("benjamini_hochberg", "storey"),
     "mixed": ("RandomInterceptFit", "random_intercept"),
+    "parts": ("binomial_interval",),
     "permutation": ("PermutationTest", "permutation_test"),
 }
 _HOME = {name: module for module, names in _PLACES.items() for name in names}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from timelens.engines.cells.graph import Graph, contact
 from timelens.engines.cells.measure import CellMeasures, measure_cells
 from timelens.engines.cells.posterior import CellTypeModel
-from timelens.engines.cells.thresholds import explain, split
+from timelens.engines.cells.thresholds import explain, split, split_at
 from timelens.engines.cells.transform import arcsinh
 from timelens.engines.cells.window import Window
 from timelens.errors import Problem
@@ -53,6 +53,8 @@ class Cells:
         Types of the table that could not be told, with the reason.
     splits
         Marker to threshold in counts, or to the reason why it has none.
+    positive
+        Marker that has a threshold to whether each cell is above it.
     graph
         Cells that touch once they have grown.
     """
@@ -68,6 +70,7 @@ class Cells:
     probability: NDArray[np.float64]
     not_told: Mapping[str, str]
     splits: Mapping[str, float | str]
+    positive: Mapping[str, NDArray[np.bool_]]
     graph: Graph
 
     def __len__(self) -> int:
@@ -160,11 +163,14 @@ def find_cells(
     places, more = marker_places(channels, options["markers"])
     problems += more
     table = arcsinh(measures.mean[:, list(places.values())], options["cofactor"])
-    splits = {marker: split(table[:, k]) for k, marker in enumerate(places)}
+    stated = {canonical(m) or m: float(np.arcsinh(t / options["cofactor"])) for m, t in options["thresholds"].items()}
+    problems += [_unmeasured(m) for m in stated if m not in places]
+    fixed = {m: split_at(table[:, k], stated[m]) for k, m in enumerate(places) if m in stated}
+    splits = {marker: fixed.get(marker) or split(table[:, k]) for k, marker in enumerate(places)}
     # Two levels of background or spillover part as well as two of signal: the brighter must reach the floor.
     faint = np.arcsinh(options["floor"] / options["cofactor"])
     reasons = {
-        m: explain(int(one.reason)) if one.reason else _FAINT if one.mean[1] < faint else ""
+        m: explain(int(one.reason)) if one.reason else _FAINT if one.mean[1] < faint and m not in fixed else ""
         for m, one in splits.items()
     }
     known = told([m for m, reason in reasons.items() if not reason])
@@ -172,7 +178,7 @@ def find_cells(
     names: tuple[str, ...] = (UNKNOWN,)
     types, probability = np.zeros(len(measures), np.int64), np.full(len(measures), np.nan)
     if known.types:
-        found = CellTypeModel(known.types).fit(table, list(places))
+        found = CellTypeModel(known.types).fit(table, list(places), splits=fixed)
         names, types = found.names, found.label(options["least"])
         probability = found.probability[np.arange(len(types)), types]
         if not found.converged:
@@ -181,8 +187,15 @@ def find_cells(
     thresholds: dict[str, float | str] = {
         m: reasons[m] or float(options["cofactor"] * np.sinh(one.threshold)) for m, one in splits.items()
     }
+    positive = {m: table[:, k] >= splits[m].threshold for k, m in enumerate(places) if not reasons[m]}
     return Cells(name, marks, pixel_um, tuple(channels), measures, window, names, types, probability, not_told,
-                 thresholds, graph), problems  # fmt: skip
+                 thresholds, positive, graph), problems  # fmt: skip
+
+
+def _unmeasured(marker: str) -> Problem:
+    return Problem("A threshold is stated for a marker that was not measured", field="types: thresholds", found=marker,
+                   mend="types: {markers: {CHANNEL: MARKER}} where its channel is not recognised",
+                   severity="warning")  # fmt: skip
 
 
 def _why(lacking: Sequence[str], reasons: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-__all__ = ["MARKERS", "canonical", "nuclear_channels"]
+__all__ = ["MARKERS", "STATE_MARKERS", "canonical", "nuclear_channels"]
 
 #: Marker as the types name it, to other spellings; letters and digits alone count, case does not.
 MARKERS: Mapping[str, tuple[str, ...]] = {
@@ -40,6 +40,11 @@ MARKERS: Mapping[str, tuple[str, ...]] = {
     "granzyme B": ("GZMB", "GrB"),
     "PD-L1": ("CD274",),
 }
+#: Markers of functional states that no type needs.
+STATE_MARKERS: Mapping[str, tuple[str, ...]] = {
+    "TIM-3": ("HAVCR2", "CD366"),
+    "LAG-3": ("CD223",),
+}
 #: Channels that show nuclei: intercalators of iridium, and stains of DNA or histones.
 _NUCLEAR = re.compile(r"^(dna\d?|dapi|hoechst\d*|histoneh?3?|h3|ir19[13]|draq5|191ir|193ir)$")
 
@@ -48,7 +53,11 @@ def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9α]", "", text.lower())
 
 
-_KNOWN = {_plain(spelling): name for name, others in MARKERS.items() for spelling in (name, *others)}
+_KNOWN = {
+    _plain(spelling): name
+    for name, others in (*MARKERS.items(), *STATE_MARKERS.items())
+    for spelling in (name, *others)
+}
 
 
 def canonical(label: str) -> str | None:

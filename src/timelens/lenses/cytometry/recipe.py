@@ -15,7 +15,8 @@ __all__ = ["DEFAULTS", "WHYS", "merged_steps"]
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "clean": {"hot_pixel": 50.0, "spillover": {}},
     "segment": {"cells": "auto", "nuclear": [], "diameter_um": 8.0, "reach_um": 1.0},
-    "types": {"cofactor": 1.0, "floor": 0.5, "markers": {}, "least": 0.5},
+    "types": {"cofactor": 1.0, "floor": 0.5, "markers": {}, "thresholds": {}, "least": 0.5},
+    "states": {"exhaustion": "pd1-with-any"},
     "space": {
         "reach_um": 4.0, "nearest": 10, "neighbourhoods": 6, "context_nearest": 100, "context_share": 0.9,
         "margin_um": 50.0, "shuffles": 1000, "pair_reach_um": 100.0, "pair_step_um": 10.0,
@@ -27,6 +28,7 @@ WHYS: Mapping[str, str] = {
     "clean": "single bright pixels are artefacts of the detector; spillover is taken back where a matrix is stated",
     "segment": "given masks as they are, each set by itself; else nuclei and their surroundings",
     "types": "the types of the knowledge base that this panel can tell; the others are named",
+    "states": "what cells of a type are doing; exhaustion is a definition with a name",
     "space": "neighbours are cells that touch once grown; chance is a shuffle of types over cells",
     "immune": "what counts as many cells, or as a lymphoid structure, is a convention with a name",
 }
@@ -50,6 +52,7 @@ def merged_steps(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         If a step, parameter or value is unknown.
     """
     from timelens.lenses.cytometry.profiles import cut_offs, lymphoid_profile
+    from timelens.lenses.cytometry.states import exhaustion
 
     merged = {name: dict(copy.deepcopy(dict(values))) for name, values in DEFAULTS.items()}
     for step, values in options.items():
@@ -74,6 +77,7 @@ def merged_steps(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for step, part in (("types", "least"), ("space", "context_share")):
         if merged[step][part] > 1:
             raise UsageError("A probability or part is at most 1", field=f"{step}: {part}", found=merged[step][part])
+    exhaustion(merged["states"]["exhaustion"])
     cut_offs(merged["immune"]["cut_offs"])
     lymphoid_profile(merged["immune"]["lymphoid"])
     for name, kind in (("nuclear", list), ("markers", Mapping)):
@@ -81,6 +85,11 @@ def merged_steps(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if not isinstance(merged[step][name], kind):
             raise UsageError("The parameter is a list of channels" if kind is list else "The parameter maps channels "
                              "to markers", field=f"{step}: {name}", found=merged[step][name])  # fmt: skip
+    stated = merged["types"]["thresholds"]
+    if not isinstance(stated, Mapping):
+        raise UsageError("The parameter maps markers to counts", field="types: thresholds", found=stated)
+    for marker, counts in stated.items():
+        _number(f"types: thresholds: {marker}", counts, 0.0, False)
     return merged
 
 
