@@ -21,7 +21,7 @@ from timelens.lenses.mri.parametric import reported
 from timelens.lenses.mri.regional import left_out, measured_row
 from timelens.study.measurement import Measurement
 
-__all__ = ["GROUPS", "Again", "Sureness", "exchange_rows", "region_errors", "without_groups"]
+__all__ = ["GROUPS", "Again", "Sureness", "exchange_rows", "region_errors", "resampled", "without_groups"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -76,6 +76,7 @@ def region_errors(
     parts: Sequence[Floats],
     inputs: Sequence[InputFunction] = (),
     changed: Sequence[Again] = (),
+    jumps: bool = False,
 ) -> Sureness:
     """Standard errors of what ``estimate`` makes of curves and input.
 
@@ -94,23 +95,27 @@ def region_errors(
         The input without one group of arterial voxels after the other.
     changed
         Stated settings.
+    jumps
+        Whether the estimate jumps from frame to frame: voxels are then drawn (:func:`resampled`), not left out.
     """
+    drawn = [resampled(curves[:, k], part) for k, part in enumerate(parts)] if jumps else parts
     value = estimate(curves, plasma)
     tissue, degrees = {name: own[name].copy() for name in value}, {}
-    many = estimate(np.concatenate([curves, *parts], axis=1), plasma)
-    stops = np.cumsum([curves.shape[1], *(part.shape[1] for part in parts)])
+    many = estimate(np.concatenate([curves, *drawn], axis=1), plasma)
+    stops = np.cumsum([curves.shape[1], *(part.shape[1] for part in drawn)])
     for name in value:
         degrees[name] = np.full(curves.shape[1], float(own_degrees))
         for k, part in enumerate(parts):
             if part.shape[1] == 0:
                 continue
-            error = _jackknife(many[name][stops[k] : stops[k + 1]])
+            again = many[name][stops[k] : stops[k + 1]]
+            error = float(np.std(again, ddof=1)) if jumps else float(_jackknife(again))
             if np.isfinite(error) and not error <= tissue[name][k]:
                 tissue[name][k], degrees[name][k] = error, part.shape[1] - 1
     pieces = [(tissue, degrees)]
     if inputs:
-        again = [estimate(curves, other) for other in inputs]
-        arterial = {name: _jackknife(np.stack([one[name] for one in again])) for name in value}
+        others = [estimate(curves, other) for other in inputs]
+        arterial = {name: _jackknife(np.stack([one[name] for one in others])) for name in value}
         pieces.append((arterial, {name: np.full(curves.shape[1], len(inputs) - 1.0) for name in value}))
     stated = {}
     for each in changed:
@@ -125,6 +130,28 @@ def region_errors(
             freedom[name] = total**2 / np.sum(squares**2 / np.stack([d[name] for _, d in pieces]), axis=0)
         errors[name] = np.sqrt(total)
     return Sureness(errors, freedom, stated)
+
+
+def resampled(curve: Floats, part: Floats, *, draws: int = 200) -> Floats:
+    """Mean curves (frames, draws) of groups of voxels drawn with replacement, the same for the same data.
+
+    For what a jackknife cannot judge because it jumps from frame to frame (Efron B, Ann Stat 1979;7:1,
+    doi:10.1214/aos/1176344552).
+
+    Parameters
+    ----------
+    curve
+        (frames,), of the whole region.
+    part
+        (frames, groups), without one group after the other.
+    """
+    groups = part.shape[1]
+    if groups == 0:
+        return np.empty((curve.size, 0))
+    # A group's own mean follows from the mean without it; means of few groups vary too little by (n - 1) / n.
+    off = (groups - 1) * (curve[:, None] - part) * np.sqrt(groups / (groups - 1))
+    weights = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), size=draws) / groups
+    return np.asarray(curve[:, None] + off @ weights.T)
 
 
 def _jackknife(values: Floats) -> Floats:

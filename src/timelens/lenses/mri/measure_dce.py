@@ -158,8 +158,9 @@ def _without_model(
         return enhancement_numbers(times, some)
 
     sure = region_errors(
-        estimate, curves, plasma, own=grid_errors(times, shapes), own_degrees=np.inf, parts=parts, changed=changed
-    )
+        estimate, curves, plasma, own=grid_errors(times, shapes), own_degrees=np.inf, parts=parts, changed=changed,
+        jumps=True,
+    )  # fmt: skip
     return enhancement_rows(shapes, sure, names, counts, method=f"curve of the region; {method}")
 
 
