@@ -1,4 +1,4 @@
-"""Nuclei and cells: tiles, simulated nuclei, a published image, expansion, and the scores themselves."""
+"""Nuclei: what is no picture of nuclei, tiles, simulated nuclei, a published image."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import tifffile
 from scipy import ndimage
 from tests.engines.cells.nuclei import simulate
 
-from timelens.engines.cells.score import agreement, overlaps
-from timelens.engines.cells.segment import expand, grow_to_membrane, nuclei
+from timelens.engines.cells.score import agreement
+from timelens.engines.cells.segment import nuclei
 from timelens.errors import UsageError
 
 
@@ -68,87 +68,72 @@ def test_scale_of_signal_and_order_do_not_matter(rng):
     assert (np.diff(first[1:]) > 0).all()
 
 
-def test_simulated_nuclei():
+@pytest.mark.parametrize(("number", "options", "least"), [(25, {}, 0.9), (45, {}, 0.8), (35, {"clumped": 0.6}, 0.75)])
+def test_simulated_nuclei(number, options, least):
     """Other pictures than those on which the values of the options were picked, by the same simulator."""
     scores = []
     for seed in range(900, 906):
-        signal, given = simulate(np.random.default_rng(seed), 256, 25)
+        signal, given = simulate(np.random.default_rng(seed), 256, number, **options)
         scores.append(agreement(nuclei(signal, 24), given).average_precision)
-    assert np.mean(scores) >= 0.85
+    assert np.mean(scores) >= least
 
 
 def test_the_published_image(shared_data):
-    """Not a blind test: about six variants were scored on this image, and both the algorithm and the simulator (skirt,
-    haze, bright dividing nuclei) were changed after those results were seen. The values of the options were picked on
-    simulation scores. AP 0.5 is 0.73, below the 0.75 that was wanted. Nuclei of this image are about 24 pixels wide.
+    """All options were set on simulated nuclei; nuclei of this image are about 24 pixels wide.
+
+    The image was scored once with this algorithm. It is no blind test all the same: an earlier algorithm and the
+    simulator (skirt, haze, bright dividing nuclei) were changed after about six scores on it.
     """
     folder = shared_data / "nuclei_labelled"
     signal, given = (tifffile.imread(folder / name) for name in ("img2d.tif", "mask2d.tif"))
     assert len(np.unique(given)) - 1 == 125
     found = agreement(nuclei(signal, 24), given)
-    assert found.average_precision >= 0.70 and found.precision >= 0.85 and found.recall >= 0.78
+    assert found.average_precision >= 0.75 and found.precision >= 0.93 and found.recall >= 0.8
 
 
-# -- growth ------------------------------------------------------------------------------------------------------------
+def _lattice(rng):
+    y, x = np.mgrid[:200, :200]
+    return rng.poisson(np.where(np.hypot(y % 25 - 12, x % 25 - 12) < 5, 25, 0.15)).astype(float)
 
 
-def test_growth_by_brute_force(rng):
-    labels = np.where(rng.random((20, 24)) < 0.03, rng.integers(1, 9, (20, 24)), 0)
-    found = expand(labels, 3.5)
-    away = ndimage.distance_transform_edt(labels == 0)
-    assert np.array_equal(found > 0, away <= 3.5)
-    rows, columns = np.nonzero(labels)
-    for y, x in zip(*np.nonzero(found), strict=True):
-        far = np.hypot(rows - y, columns - x)
-        assert found[y, x] in labels[rows, columns][far <= far.min() + 1e-9]
-    assert np.array_equal(expand(labels, 0), labels)
+@pytest.mark.parametrize("counts", [0.1, 5, 100])
+def test_noise_is_no_nucleus(rng, counts):
+    assert nuclei(rng.poisson(counts, (200, 200)), 10).max() <= 2
 
 
-@pytest.mark.parametrize(
-    ("call", "said"),
-    [
-        (lambda: expand(np.zeros((3, 3)), 1), "whole numbers"),
-        (lambda: expand(np.zeros((3, 3), int), -1), "distance in pixels"),
-        (lambda: grow_to_membrane(np.zeros((3, 3), int), np.zeros((2, 3)), 1), "differ in size"),
-    ],
-)
-def test_growth_that_makes_no_sense_is_refused(call, said):
-    with pytest.raises(UsageError, match=said):
-        call()
+def test_nuclei_on_an_almost_empty_background(rng):
+    signal = _lattice(rng)
+    assert nuclei(signal, 10).max() == 64 and nuclei(signal.astype(np.uint16), 10).max() == 64
 
 
-def test_cells_end_at_their_membrane():
-    labels = np.zeros((21, 41), int)
-    labels[10, 5], labels[10, 35] = 1, 2
-    membrane = np.zeros((21, 41))
-    membrane[:, 12] = 50  # nearer to the first nucleus
-    found = grow_to_membrane(labels, membrane, 40, sigma=0.5)
-    assert (found[:, :12] == 1).all() and (found[:, 13:] == 2).all()
-    near = grow_to_membrane(labels, membrane, 5, sigma=0.5)
-    assert np.array_equal(near > 0, expand(labels, 5) > 0)
+def test_stripes_that_were_not_measured_cut_nuclei_and_invent_none(rng):
+    signal = _lattice(rng)
+    signal[:, 50:60] = np.nan
+    signal[120:140] = np.nan
+    found = nuclei(signal, 10)
+    assert found.max() == 64 and (found[np.isnan(signal)] == 0).all()
+    signal[7, 7] = np.inf
+    assert nuclei(signal, 10).max() == 64
 
 
-# -- scores ------------------------------------------------------------------------------------------------------------
+def test_one_nucleus_that_fills_the_picture(rng):
+    y, x = np.mgrid[:200, :200]
+    far = np.hypot(y - 100, x - 100)
+    assert nuclei(rng.poisson(np.where(far < 95, 50, 1)), 190).max() == 1
+    assert nuclei(rng.poisson(np.full((200, 200), 50)), 300).max() == 0  # without a border there is nothing to see
 
 
-def test_scores_of_known_pictures():
-    given = np.zeros((10, 20), int)
-    given[:, :5], given[:, 5:10], given[:, 15:] = 3, 4, 9
-    found = np.zeros_like(given)
-    found[:, :4], found[:, 6:12] = 7, 2
-    assert overlaps(found, given) == pytest.approx(np.array([[0, 4 / 7, 0], [0.8, 0, 0]]))
-    half = agreement(found, given)
-    assert (half.matched, half.missed, half.invented) == (2, 1, 0)
-    assert (half.precision, half.recall, half.average_precision) == (1, pytest.approx(2 / 3), pytest.approx(2 / 3))
-    assert agreement(found, given, 0.7).average_precision == pytest.approx(1 / 4)
-    empty = agreement(np.zeros((3, 3), int), np.zeros((3, 3), int))
-    assert np.isnan([empty.average_precision, empty.precision, empty.recall]).all()
-    with pytest.raises(UsageError, match="overlap"):
-        agreement(found, given, 0)
-    with pytest.raises(UsageError, match="one size"):
-        agreement(found, given[1:])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 200), (200, 1)])
+def test_pictures_smaller_than_a_nucleus_have_none(rng, shape):
+    assert nuclei(rng.poisson(5, shape), 24).max() == 0
 
 
-def test_one_found_cell_matches_one_given_cell_only():
-    given = np.array([[1, 1, 2, 2]])
-    assert agreement(np.array([[1, 1, 1, 1]]), given, 0.5).matched == 1
+def test_a_usual_diameter_beyond_the_picture_finds_nothing_small(rng):
+    y, x = np.mgrid[:100, :100]
+    assert nuclei(rng.poisson(np.where(np.hypot(y - 50, x - 50) < 10, 50, 1)), 500).max() == 0
+
+
+def test_a_single_bright_pixel_is_no_nucleus():
+    signal = np.ones((80, 80))
+    signal[40, 40] = 1e6
+    assert nuclei(signal, 16).max() == 0
