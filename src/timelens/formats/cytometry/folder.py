@@ -118,11 +118,13 @@ def gather(
         for t in sorted(texts)
         if t not in claimed
     ]
-    known = {p.name for p in pieces}
-    pictures = [(_stem(p), p, kind) for p, kind in found if kind in PICTURES]
-    pieces += [Piece("image", kind, (p,), stem, p.parent / stem, description=stem) for stem, p, kind in pictures
-               if stem not in known]  # fmt: skip
-    twice = [p for stem, p, _ in pictures if stem in known]
+    known = {(p.name, _whose(p.slide)) for p in pieces}
+    twice = [p for p, kind in found if kind in PICTURES and (_stem(p), _whose(p)) in known]
+    pieces += [
+        Piece("image", kind, (p,), _stem(p), p.parent / _stem(p), description=_stem(p))
+        for p, kind in found
+        if kind in PICTURES and p not in twice
+    ]
     with_panel = [_with_panel(p, panels) for p in pieces]
     masks, left_out, more = _pictures([*twice, *(p for p, kind in found if kind == "tiff")], with_panel)
     used = sorted({f for p in with_panel for f in p.files[1:]} & set(others))
@@ -165,6 +167,11 @@ def _stem(path: Path) -> str:
     return re.sub(r"(\.ome)?\.(tiff?|zarr)$", "", path.name, flags=re.IGNORECASE)
 
 
+def _whose(path: Path) -> tuple[str, ...]:
+    """Subject and session as folders and names state them."""
+    return tuple(dict.fromkeys(re.findall(r"(?:^|[_/])((?:sub|ses)-[A-Za-z0-9]+)", path.as_posix())))
+
+
 def _away(one: Path, other: Path) -> int:
     """Folders up and down between two files."""
     here, there = one.parent.parts, other.parent.parts
@@ -174,14 +181,14 @@ def _away(one: Path, other: Path) -> int:
 
 def _pictures(paths: Sequence[Path], images: Sequence[Piece]) -> tuple[list[Piece], list[Path], list[Problem]]:
     """Masks of known regions; other plain TIFF files are left out, with one remark per folder."""
-    by_name: dict[str, list[Piece]] = {}
+    by_name: dict[object, list[Piece]] = {}
     for image in images:
-        by_name.setdefault(image.name, []).append(image)
+        by_name.setdefault((image.name, _whose(image.slide)), []).append(image)
     masks: list[Piece] = []
     again: dict[Path, list[Path]] = {}
     alone: dict[Path, list[Path]] = {}
     for path in paths:
-        owner = min(by_name.get(_stem(path), ()), key=lambda p: _away(p.files[0], path), default=None)
+        owner = min(by_name.get((_stem(path), _whose(path)), ()), key=lambda p: _away(p.files[0], path), default=None)
         if owner is not None and "mask" in path.parent.name.lower():
             name = f"{path.parent.name}-{owner.region or owner.name}"
             masks.append(Piece("region", "labels", (path,), name, owner.slide, of=owner.name))
