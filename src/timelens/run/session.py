@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,7 @@ def _run(task: SessionTask) -> Outcome:
         return Outcome(task.name, "kept", tuple(Problem(**p) for p in record["problems"]))
     problems = inputs.problems
     results: list[tuple[str, Recipe, Result]] = []
+    lenses: dict[str, Lens] = {}
     unused = list(inputs.regions)
     for lens, match, recipe in _recipes(task, inputs, problems):
         primary = next(iter(match.roles.values()))
@@ -105,7 +106,9 @@ def _run(task: SessionTask) -> Outcome:
             problems.append(error.at(file=primary.where).problem)
             continue
         results.append((primary.id, recipe, result))
+        lenses[lens.name] = lens
         problems += result.problems
+    results += _pooled(task.entry, lenses, results)
     problems += [_not_used(region) for region in unused]
     if not results and not problems:
         problems.append(
@@ -121,6 +124,22 @@ def _run(task: SessionTask) -> Outcome:
         record |= {"key": run.id, "layout": LAYOUT}
         write_json(draft / "session.json", record)
     return Outcome(task.name, "done", tuple(problems))
+
+
+def _pooled(
+    entry: SessionEntry, lenses: Mapping[str, Lens], results: Sequence[tuple[str, Recipe, Result]]
+) -> list[tuple[str, Recipe, Result]]:
+    """What a lens makes of all its scans of a session together, where it knows how (the regions of a slide)."""
+    found = []
+    for name, lens in lenses.items():
+        own = [(recipe, result) for _, recipe, result in results if recipe.lens == name]
+        pooled = getattr(lens, "pooled", None)
+        if pooled is None or len(own) < 2:
+            continue
+        joined = pooled([result for _, result in own], own[0][0].options())
+        if joined is not None:
+            found.append((f"{entry.subject}_{entry.session}_{name}-pooled", Recipe(name, ()), joined))
+    return found
 
 
 def _not_used(region: Region) -> Problem:

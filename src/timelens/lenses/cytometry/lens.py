@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -93,25 +93,41 @@ class CytometryLens:
             "channels": dict(zip(metals, labels, strict=True)),
             "nuclear": [labels[k] for k in _nuclear(scan, metals, labels, merged["segment"])],
         }
-        found = []
+        found, nests, title = [], [], scan.description or scan.id
         for name, marks in sets.items():
             cells, more = find_cells(name, values, marks, labels, pixel_um, merged["types"],
                                      reach_um=merged["space"]["reach_um"])  # fmt: skip
             result.problems += [_at(p, scan) for p in more]
             if cells is None:
                 continue
-            sample, parts = sample_of([cells]), [find_compartments(cells, merged["space"], result)]
+            sample, parts = sample_of([cells], [title]), [find_compartments(cells, merged["space"], result)]
             add_statistics(sample, parts, merged["space"], np.random.default_rng(DEFAULT_SEED), result)
             add_immune(sample, parts, merged["immune"], merged["types"]["cofactor"], result)
             add_states(cells, parts[0], merged["states"]["exhaustion"], result)
             result.audit["cytometry"][cells.prefixed("thresholds")] = dict(cells.splits)
             found.append(cells)
+            nests.append(parts[0])
         if found and found[0].not_told:
             result.problems.append(_not_told(found[0]))
         result.problems[:] = [_at(p, scan) for p in result.problems]
-        result.pictures["cells"] = tuple(found)
+        result.pictures["cells"], result.pictures["parts"] = tuple(found), tuple(nests)
+        result.pictures["region"] = title
         result.pictures["channels"] = (values, tuple(labels), pixel_um)
         return result
+
+    def pooled(self, results: Sequence[Result], options: Mapping[str, Any]) -> Result | None:
+        """What all regions of a session give together; None where there are not two of them with cells.
+
+        Parameters
+        ----------
+        results
+            Of :meth:`quantify`, one a region.
+        options
+            As :meth:`recipe` takes them.
+        """
+        from timelens.lenses.cytometry.pooled import pooled
+
+        return pooled(results, merged_steps(options))
 
     def simulate(
         self, scene: Any, administrations: Sequence[Administration], protocol: Protocol, rng: np.random.Generator
@@ -172,7 +188,8 @@ class CytometryLens:
             raise DataError("No mask of cells lies on this region", file=scan.where, field="segment: cells",
                             found="none", expected="a mask of the same size", mend="segment: {cells: own}")  # fmt: skip
         if given and wanted != "own":
-            return (given if len(given) > 1 else {"": next(iter(given.values()))}), f"given: {', '.join(given)}"
+            named = _set_names(given, str(scan.extra.get("region_number", ""))) if len(given) > 1 else [""]
+            return dict(zip(named, given.values(), strict=True)), f"given: {', '.join(given)}"
         chosen = _nuclear(scan, metals, labels, options)
         if not chosen:
             raise MissingFieldError(
@@ -196,6 +213,13 @@ def _nuclear(scan: Acquisition, metals: Sequence[str], labels: Sequence[str], op
     stated = options["nuclear"] or scan.extra.get("nuclear_channels", ())
     named = [m for m, n in zip(metals, labels, strict=True) if n in stated]
     return nuclear_channels(metals, labels, [*stated, *named])
+
+
+def _set_names(ids: Iterable[str], number: str) -> list[str]:
+    """Names of sets of masks without the number of the region, so that a set has one name in all regions."""
+    whole = list(ids)
+    short = [name.removesuffix(f"-{number}") if number else name for name in whole]
+    return short if len(set(short)) == len(short) else whole
 
 
 def _pixel_um(scan: Acquisition) -> tuple[float, float]:
