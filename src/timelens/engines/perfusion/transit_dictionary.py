@@ -13,16 +13,16 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import interpolate, special
+from scipy import fft, interpolate, special
 
 __all__ = ["STRIDE", "TransitDictionary", "transit_curve"]
 
 Floats = NDArray[np.float64]
 
-#: The arterial curve is read at this many points per frame; delays are whole numbers of them.
-_FINE = 8
+#: The arterial curve is read at this many points per frame, and delayed by every second of them.
+_FINE, _EVERY = 8, 2
 #: Distance of two nodes in ln MTT and ln shape.
-_NODES = (0.06, 0.25)
+_NODES = (0.08, 0.25)
 #: The search sees every third node first.
 STRIDE = 3
 #: Singular values under this part of the largest are left out: a ten thousandth of a curve's height.
@@ -63,24 +63,29 @@ class TransitDictionary:
     ) -> TransitDictionary:
         """For an arterial curve at even times ``dt`` apart; ranges in s."""
         fine, frames = dt / _FINE, arterial.size
-        early, late = int(np.floor(delay[0] / fine)), int(np.ceil(delay[1] / fine))
-        late = early + max(-(-(late - early) // STRIDE), 1) * STRIDE
-        delays: Floats = fine * np.arange(early, late + 1, dtype=np.float64)
+        step = _EVERY * fine
+        early = int(np.floor(delay[0] / step))
+        parts = max(-(-(int(np.ceil(delay[1] / step)) - early) // STRIDE), 1) * STRIDE
+        late = early + parts
+        delays: Floats = step * np.arange(early, late + 1, dtype=np.float64)
         nodes = (_even(mtt, _NODES[0]), _even(shape, _NODES[1]), delays)
-        length = _FINE * (frames - 1) + 1 + max(-early, 0)
+        length = _FINE * (frames - 1) + 1 + max(-_EVERY * early, 0)
         residues = _residues(length, fine, tuple(nodes[0]), tuple(nodes[1]))
-        size = 2 * (residues.shape[-1] - 1)
-        fed = np.fft.rfft(_averaged(arterial, length), size)
+        size = 2 * length
+        fed = np.fft.rfft(_averaged(arterial, length), size).astype(np.complex64)
         # From fine times to frames, delayed: nothing comes before the first frame.
-        at = _FINE * np.arange(frames)[None, :] - np.arange(early, late + 1)[:, None]
-        before, at = at < 0, np.clip(at, 0, length - 1)
-        curves = np.empty((nodes[0].size, nodes[1].size, at.shape[0], frames), np.float32)
+        lead = max(_EVERY * late, 0)
+        at = lead + _FINE * np.arange(frames)[None, :] - _EVERY * np.arange(early, late + 1)[:, None]
+        curves = np.zeros((nodes[0].size, nodes[1].size, at.shape[0], frames), np.float32)
+        padded = np.zeros((nodes[1].size, lead + length), np.float32)
         for i, row in enumerate(residues):
-            whole = np.fft.irfft(row * fed, size)[:, :length].astype(np.float32)
-            curves[i] = np.where(before, np.float32(0), whole[:, at])
+            padded[:, lead:] = fft.irfft(row * fed, size, axis=1)[:, :length]
+            np.take(padded, at, axis=1, out=curves[i])
         flat = curves.reshape(-1, frames)
-        _, strength, right = np.linalg.svd(flat[:: max(flat.shape[0] // 2500, 1)], full_matrices=False)
-        basis = np.ascontiguousarray(right[: max(int((strength > _KEPT * strength[0]).sum()), 4)])
+        sample = flat[:: max(flat.shape[0] // 2500, 1)]
+        power, left = np.linalg.eigh(sample.T.astype(np.float64) @ sample)
+        kept = power > _KEPT**2 * power[-1]
+        basis = np.ascontiguousarray(left[:, kept | (np.arange(frames) >= frames - 4)].T, dtype=np.float32)
         atoms = (flat @ basis.T).reshape(*curves.shape[:3], -1)
         grid = np.meshgrid(*(np.arange(0, n.size, STRIDE) for n in nodes), indexing="ij")
         places: NDArray[np.int32] = np.stack(grid, axis=-1).reshape(-1, 3).astype(np.int32)
