@@ -53,10 +53,10 @@ def test_refusals(model: VascularModel) -> None:
 def test_without_noise_the_truth_is_found(model: VascularModel, delay: float) -> None:
     for shape, mtt in ((1.0, 5.0), (3.0, 9.0), (8.0, 20.0)):
         found = model.fit(tissue(0.04, mtt, shape=shape, delay=delay), curves=True)
-        assert found.parameters["cbf"] == pytest.approx(240 / mtt, rel=0.01)
+        assert found.parameters["cbf"] == pytest.approx(240 / mtt, rel=0.015)
         assert found.parameters["cbv"] == pytest.approx(4.0, rel=0.005)
         assert found.parameters["delay"] == pytest.approx(delay, abs=0.05)
-        assert found.parameters["shape"] == pytest.approx(shape, rel=0.05)
+        assert found.parameters["shape"] == pytest.approx(shape, rel=0.06)
         assert np.abs(found.residuals).max() < 5e-3 * found.predict().max()
         assert found.reason == 0
 
