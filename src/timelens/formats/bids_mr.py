@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -396,8 +397,19 @@ _FIELDS = {
 }  # fmt: skip
 
 
-def write_series(acquisition: Acquisition, root: str | Path) -> list[Path]:
+def write_series(
+    acquisition: Acquisition, root: str | Path, *, entities: Mapping[str, str] = MappingProxyType({})
+) -> list[Path]:
     """Write a series whose ``extra["mr"]`` states its kind into a BIDS dataset; returns the image files.
+
+    Parameters
+    ----------
+    acquisition
+        With a subject and perhaps a session.
+    root
+        The dataset, made if it is not there.
+    entities
+        Further entities of the name, in their order (``{"acq": "liver"}``).
 
     Raises
     ------
@@ -412,6 +424,9 @@ def write_series(acquisition: Acquisition, root: str | Path) -> list[Path]:
         raise UsageError("BIDS has no place for this series", field="mr", found=acquisition.id)
     known, image = SUFFIXES[suffix], acquisition.image
     folder, stem = bids.folder_of(Path(root), acquisition.subject, acquisition.session, _FOLDERS.get(suffix, "anat"))
+    stem = "_".join([stem, *(f"{key}-{label}" for key, label in entities.items())])
+    if any(re.fullmatch(r"[A-Za-z0-9]+", label) is None for label in entities.values()):
+        raise UsageError("BIDS names are made of letters and digits", field="entities", found=dict(entities))
     bids.describe(Path(root), "timelens")
     more = {_FIELDS[k]: v for k, v in settings.known().items() if k in _FIELDS}
     written = []

@@ -106,8 +106,13 @@ def _numbered() -> Iterator[str]:
 def _adopt_strays(groups: dict[str, list[Found]]) -> None:
     """Structure sets go to the subject whose series they were drawn on, blood to the one whose scans it lies by.
 
-    Blood that lies by the scans of several subjects, or by none, stays alone: nobody says whose it is.
+    So do the regions of a slide that lies by DICOM series. What lies by the scans of several subjects, or by none, stays
+    alone: nobody says whose it is.
     """
+    for key in [k for k, things in groups.items() if all(t.modality == "cytometry" for t in things)]:
+        if not key.startswith("bids:") and len(hosts := _beside(groups[key][0], groups)) == 1:
+            host, session = hosts[0]
+            groups[host] += [replace(t, subject=host, session=session) for t in groups.pop(key)]
     owner = {thing.uid: key for key, things in groups.items() for thing in things if thing.kind == "image"}
     for key in list(groups):
         for thing in list(groups[key]):
@@ -126,14 +131,19 @@ def _adopt_strays(groups: dict[str, list[Found]]) -> None:
 
 
 def _beside(table: Found, groups: Mapping[str, list[Found]]) -> list[tuple[str, str]]:
-    """Subjects and sessions with PET images nearest to a table: in its folder or below, else one folder up."""
+    """Subjects and sessions with images nearest to a table or slide: in its folder or below, else one folder up.
+
+    PET images for a table, DICOM series for a slide.
+    """
     folder = table.files[0].parent
     for place in (folder, folder.parent):
         hosts = {
             (key, t.session)
             for key, things in groups.items()
             for t in things
-            if t.kind == "image" and t.modality == "pet" and t.files[0].is_relative_to(place)
+            if t.kind == "image"
+            and (t.format == "dicom" if table.kind != "table" else t.modality == "pet")
+            and t.files[0].is_relative_to(place)
         }
         if hosts:
             return sorted(hosts)

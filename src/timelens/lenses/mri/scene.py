@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -14,7 +14,7 @@ from timelens.study.image import Image
 from timelens.study.region import Region, Role
 from timelens.tumor.microenvironment import Microenvironment
 
-__all__ = ["MrScene", "MrTissue", "block_scene", "tumour_scene"]
+__all__ = ["MrScene", "MrTissue", "block_scene", "field_scene", "tumour_scene"]
 
 Floats = NDArray[np.float64]
 #: Relaxation times of arterial blood at 3 T in s (Lu H et al., Magn Reson Med 2004;52:679, doi:10.1002/mrm.20178).
@@ -143,20 +143,93 @@ def tumour_scene(
     artery_voxels
         Edge of the artery's cross-section, along all of z.
     """
+    geometry = tumour.geometry if tumour.geometry.frame else tumour.geometry.with_frame("mr scene")
+    share = np.asarray(tumour["tumour_fraction"], float)
+    return _with_artery(_tissue(tumour, vessel_class), share, geometry, name, artery_voxels)
+
+
+def field_scene(
+    tumour: Microenvironment,
+    voxel_mm: tuple[float, float, float],
+    *,
+    centre: tuple[float, float, float],
+    frame: str,
+    slices: int | None = None,
+    name: str = "tumour",
+    vessel_class: str = "small molecule",
+    artery_voxels: int = 2,
+) -> MrScene:
+    """As :func:`tumour_scene`, on the voxels of a scanner: each holds the means over what lies in it.
+
+    Parameters
+    ----------
+    tumour
+        On its own grid, along the axes of the body.
+    voxel_mm
+        (z, y, x). The field is as many whole voxels as the tumour's grid holds, around its middle.
+    centre
+        (X, Y, Z) in mm of the middle of the grid in the body.
+    frame
+        Frame of reference.
+    slices
+        At most so many along z.
+    name, vessel_class, artery_voxels
+        As for :func:`tumour_scene`.
+
+    Raises
+    ------
+    DataError
+        If the grid holds no voxel, or the artery would lie in the tumour.
+    """
+    own = tumour.geometry
+    counts = [int(n * edge / size + 1e-6) for n, edge, size in zip(own.shape, own.spacing, voxel_mm, strict=True)]
+    counts[0] = min(counts[0], slices or counts[0])
+    if min(counts) < 1:
+        raise DataError("The surroundings of the tumour hold no voxel of this size", field="voxel_mm", found=voxel_mm,
+                        expected=f"up to {min(own.shape) * min(own.spacing):.3g} mm")  # fmt: skip
+    weights = [
+        _overlaps(n, edge, count, size)
+        for n, edge, count, size in zip(own.shape, own.spacing, counts, voxel_mm, strict=True)
+    ]
+    maps = {key: _averaged(values, weights) for key, values in _tissue(tumour, vessel_class).items()}
+    share = _averaged(np.asarray(tumour["tumour_fraction"], float), weights)
+    first = np.array(centre) - (np.array(counts[::-1]) - 1) / 2 * np.array(voxel_mm[::-1])
+    geometry = Geometry.from_spacing(counts, voxel_mm, origin=first.tolist(), frame=frame)
+    return _with_artery(maps, share, geometry, name, artery_voxels)
+
+
+def _overlaps(own: int, edge: float, count: int, size: float) -> Floats:
+    """Part of each new interval (rows) that each old one (columns) takes up, both around one middle."""
+    old = (np.arange(own + 1) - own / 2) * edge
+    new = (np.arange(count + 1) - count / 2) * size
+    low, high = np.maximum(old[None, :-1], new[:-1, None]), np.minimum(old[None, 1:], new[1:, None])
+    return np.clip(high - low, 0, None) / size
+
+
+def _averaged(values: Floats, weights: Sequence[Floats]) -> Floats:
+    for axis, each in enumerate(weights):
+        values = np.moveaxis(np.tensordot(each, values, axes=(1, axis)), 0, axis)
+    return values
+
+
+def _tissue(tumour: Microenvironment, vessel_class: str) -> dict[str, Floats]:
+    """The maps of a tumour's tissue, on its own grid."""
     water = np.clip(np.asarray(tumour.interstitial_fraction, float), 0, 1)
-    shape = tumour.geometry.shape
-    maps = {f.name: np.full(shape, float(getattr(MrTissue(), f.name))) for f in fields(MrTissue)}
+    maps = {f.name: np.full(water.shape, float(getattr(MrTissue(), f.name))) for f in fields(MrTissue)}
     maps["f_p"] = np.asarray(tumour.plasma_flow, float) / 60
     maps["ps"] = np.asarray(tumour.ps_of_class(vessel_class), float) / 60
     maps["v_p"], maps["v_e"] = np.asarray(tumour.plasma_volume_fraction, float), water
     maps["t1"], maps["t2"], maps["adc"] = 0.9 + 1.2 * water, 0.05 + 0.08 * water, 7e-4 + 1.6e-3 * water
-    labels = (np.asarray(tumour["tumour_fraction"]) > 0.5).astype(np.int32)
-    tube = np.zeros(shape, bool)
-    tube[:, :artery_voxels, :artery_voxels] = True
+    return maps
+
+
+def _with_artery(maps: dict[str, Floats], share: Floats, geometry: Geometry, name: str, voxels: int) -> MrScene:
+    labels = (share > 0.5).astype(np.int32)
+    tube = np.zeros(labels.shape, bool)
+    tube[:, :voxels, :voxels] = True
     if labels[tube].any():
-        raise DataError("The artery would lie in the tumour", field="artery_voxels", found=artery_voxels,
+        raise DataError("The artery would lie in the tumour", field="artery_voxels", found=voxels,
                         mend="build the tumour on a larger grid")  # fmt: skip
     labels[tube] = 2
     maps["t1"][tube], maps["t2"][tube] = BLOOD_T1, BLOOD_T2
-    geometry = tumour.geometry if tumour.geometry.frame else tumour.geometry.with_frame("mr scene")
     return MrScene(geometry, maps, labels, {1: name, 2: ARTERY}, {1: "lesion", 2: "blood pool"})

@@ -7,6 +7,7 @@ processes write them.
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ from timelens.lenses.ct.simulate import simulate as simulate_ct
 from timelens.lenses.pet.lesions import lesion_table
 from timelens.lenses.pet.physics import activity_at
 from timelens.lenses.pet.simulate import SEEN_COLUMNS, simulate
+from timelens.run.simulation.biopsies import Taken, take
+from timelens.run.simulation.exam_files import write_biopsies, write_mr_bids, write_mr_dicom
 from timelens.run.simulation.fields import (
     POPULATION_COLUMNS,
     TUMOUR_COLUMNS,
@@ -39,9 +42,10 @@ from timelens.run.simulation.fields import (
     write_rows,
 )
 from timelens.run.simulation.files import Scanned, organ_region, write_bids, write_dicom
+from timelens.run.simulation.magnetic import Examined, examine
 from timelens.run.simulation.parse import read_spec, spec_of
-from timelens.run.simulation.spec import Arm, Dose, Spec, slug
-from timelens.run.simulation.visits import Visit, digital_subject, virtual_subject
+from timelens.run.simulation.spec import Arm, Biopsy, Dose, MrExam, Spec, slug
+from timelens.run.simulation.visits import Visit, digital_subject, named, virtual_subject
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Administration, Simulated, Truth
 from timelens.study.geometry import Geometry
@@ -56,7 +60,7 @@ Progress = Callable[[int, int, str], None]
 #: Columns of ``truth/truth.csv``.
 COLUMNS = (
     "subject", "session", "acquisition", "region", "quantity", "unit", "truth", "truth_object", "time_s", "x_mm",
-    "y_mm", "z_mm", "agent", "outline",
+    "y_mm", "z_mm", "agent", "outline", "component", "modality",
 )  # fmt: skip
 #: The outline of a row of truth that no rule has drawn.
 TRUE_OUTLINE = "true outline"
@@ -200,12 +204,55 @@ def _subject(task: _Task) -> _Done:
             write_bids(root, subject, session, spec.name, parts, arm.leave_out, alone=alone)
         else:
             write_dicom(root, subject, session, start, parts, arm.leave_out, alone=alone)
+        done.truth.extend(_look(spec, arm, visit, task.number, root, subject, session, start))
         if visit.tumours:
-            geometry = parts[0].scans[0].image.geometry
-            frame = geometry.frame if geometry is not None else None
+            frame = _frame(spec, subject, session, next((p.dose.name for p in parts), ""))
             write_fields(root / "truth" / "fields", subject, session, visit, spec.doses, frame)
             done.tumours.extend(tumour_rows(subject, session, visit, spec.doses))
     return done
+
+
+def _look(
+    spec: Spec, arm: Arm, visit: Visit, number: int, root: Path, subject: str, session: str, start: datetime
+) -> list[dict[str, Any]]:
+    """MR exams and biopsies of a visit; rows of their truth. Each draws from a source of its own."""
+    examined: list[Examined] = []
+    taken: list[Taken] = []
+    rows: list[dict[str, Any]] = []
+    for exam in spec.exams:
+        if exam.name not in arm.scans or not exam.is_on(visit.day):
+            continue
+        name = exam.tumour or arm.tumours[0].name
+        placed, drawn = visit.tumours[name], exam.name in arm.outlines
+        rng = np.random.default_rng([spec.seed, number, visit.number, zlib.crc32(exam.name.encode())])
+        try:
+            if isinstance(exam, MrExam):
+                frame = _frame(spec, subject, session, exam.frame_of or exam.name)
+                found = examine(
+                    exam, name, placed, species=spec.host or "human", frame=frame,
+                    start=start + timedelta(seconds=exam.after_s), drawn=drawn, rng=rng,
+                )  # fmt: skip
+                examined.append(found)
+                agents = {a.id: agent_key(a.agent or "") for a in found.series}
+                rows += [_row(subject, session, t, agents[t.acquisition], "mr") for t in found.truth]
+            elif isinstance(exam, Biopsy):
+                cut = take(exam, name, placed, drawn=drawn, rng=rng)
+                taken.append(cut)
+                rows += [_row(subject, session, t, "", "cytometry") for t in cut.truth]
+        except TimelensError as error:
+            raise named(error, f"arm {arm.name}, {exam.name}") from None
+    if spec.format == "bids":
+        write_mr_bids(root, subject, session, examined, arm.leave_out)
+    else:
+        write_mr_dicom(root, subject, session, start, examined, arm.leave_out)
+    write_biopsies(root, subject, session, taken, dicom=spec.format != "bids")
+    return rows
+
+
+def _frame(spec: Spec, subject: str, session: str, name: str) -> str:
+    """Frame of reference of an administration's scans, or of an MR exam."""
+    alone = len(spec.doses) == 1 and name == spec.doses[0].name
+    return uid("simulated frame", spec.seed, subject, session, *(() if alone else (name,)))
 
 
 def _scan(
@@ -221,7 +268,7 @@ def _scan(
     """PET and CT of one administration, in a frame of reference of their own."""
     scene = visit.scenes[dose.name]
     alone = len(spec.doses) == 1
-    frame = uid("simulated frame", spec.seed, subject, session, *(() if alone else (dose.name,)))
+    frame = _frame(spec, subject, session, dose.name)
     activity = dose.activity_bq or round(
         dose.activity_bq_per_g * scene.host.weight_g, -5 if spec.host != "mouse" else -3
     )
@@ -296,14 +343,17 @@ def _rows(subject: str, session: str, part: Scanned, made: Simulated, scene: Sce
         for clean in made.noise_free:
             if clean.image.frames is None:
                 rows += [(t, _words(part.dose)) for t in _above(clean, part, made)]
-    result = []
-    for truth, outline in rows:
-        x, y, z = truth.centre if truth.centre is not None else ("", "", "")
-        time = "" if truth.time_s != truth.time_s else truth.time_s
-        values = (subject, session, truth.acquisition, truth.region, truth.quantity, truth.unit, truth.seen,
-                  truth.ideal, time, x, y, z, agent_key(part.dose.agent), outline)  # fmt: skip
-        result.append(dict(zip(COLUMNS, values, strict=True)))
-    return result
+    return [_row(subject, session, t, agent_key(part.dose.agent), "pet", outline) for t, outline in rows]
+
+
+def _row(
+    subject: str, session: str, truth: Truth, agent: str, modality: str, outline: str = TRUE_OUTLINE
+) -> dict[str, Any]:
+    x, y, z = truth.centre if truth.centre is not None else ("", "", "")
+    time = "" if truth.time_s != truth.time_s else truth.time_s
+    values = (subject, session, truth.acquisition, truth.region, truth.quantity, truth.unit, truth.seen,
+              truth.ideal, time, x, y, z, agent, outline, truth.component, modality)  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def _words(dose: Dose) -> str:

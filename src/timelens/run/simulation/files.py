@@ -17,7 +17,7 @@ from timelens.study.region import Region
 from timelens.tumor.digital_patient import DigitalPatient
 from timelens.tumor.paint import label_region
 
-__all__ = ["Scanned", "organ_region", "write_bids", "write_dicom"]
+__all__ = ["Scanned", "known_to", "organ_region", "write_bids", "write_dicom"]
 
 #: Exclusion masks are drawn this far beyond the organ, as blur carries its uptake outwards (mm; a mouse: a tenth).
 _EXCLUDE_MARGIN_MM = 8.0
@@ -85,9 +85,9 @@ def write_dicom(
         files: list[Path] = []
         for scan in part.scans:
             number += 1
-            known = _known(scan, subject, session, leave_out)
+            known = known_to(scan, subject, session, leave_out)
             files = write_series(known, place / scan.id.upper(), series_number=number, study_time=start)
-        ct = _known(part.ct, subject, session, leave_out)
+        ct = known_to(part.ct, subject, session, leave_out)
         write_series(ct, place / f"CT{suffix}", series_number=100 + number, study_time=start)
         if _any(part.organs):
             write_seg(part.organs, place / "SEG" / f"organs{suffix}.dcm", files)
@@ -118,9 +118,9 @@ def write_bids(
             entities: Mapping[str, str] = {} if alone else {"trc": label}
             if len(part.scans) > 1:
                 entities = {**entities, "run": str(number)}
-            bids.write(_known(scan, subject, session, leave_out), root, name=name, entities=entities)
+            bids.write(known_to(scan, subject, session, leave_out), root, name=name, entities=entities)
         bids.write(
-            _known(part.ct, subject, session, leave_out), root, name=name, entities={} if alone else {"acq": label}
+            known_to(part.ct, subject, session, leave_out), root, name=name, entities={} if alone else {"acq": label}
         )
         masks = {"organs": (root / "derivatives" / "masks", part.organs), "truth": (root / "truth", part.outlines)}
         if part.drawn:
@@ -129,7 +129,8 @@ def write_bids(
             bids.write_derivative(region, place, **who, desc=desc if alone else f"{desc}{label}")
 
 
-def _known(scan: Acquisition, subject: str, session: str, leave_out: Sequence[str]) -> Acquisition:
+def known_to(scan: Acquisition, subject: str, session: str, leave_out: Sequence[str]) -> Acquisition:
+    """A scan of a subject and session, without what its headers lack on purpose."""
     changes: dict[str, Any] = {"subject": subject, "session": session, **dict.fromkeys(leave_out)}
     if leave_out:
         words = ", ".join(name.split("_")[0] for name in leave_out)

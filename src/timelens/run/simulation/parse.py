@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
@@ -15,7 +14,9 @@ from timelens.errors import TimelensError, UsageError
 from timelens.knowledge import targets
 from timelens.lenses.ct.simulate import ct_protocol
 from timelens.lenses.pet.protocol import pet_protocol
-from timelens.run.simulation.spec import Arm, Dose, Spec, TumourPlan, slug
+from timelens.run.simulation.entries import among, located, mapping, number, point, span, whole, word
+from timelens.run.simulation.exams import exams_of
+from timelens.run.simulation.spec import Arm, Dose, Exam, Spec, TumourPlan, slug
 from timelens.study.contract import Protocol
 from timelens.tumor.agents.parameters import agent_parameters
 from timelens.tumor.architecture import ARCHITECTURES
@@ -30,8 +31,6 @@ from timelens.tumor.treatments import (
 )
 
 __all__ = ["LEAVABLE", "TREATMENTS", "read_spec", "spec_of"]
-
-_T = TypeVar("_T")
 
 #: Kinds of treatment by the word that a specification uses.
 TREATMENTS: Mapping[str, type[Any]] = {
@@ -50,7 +49,7 @@ _MOUSE_CT = {"voxel_mm": 0.4, "fwhm_mm": 0.3, "noise_hu": 30.0}
 
 _DOSE = {"agent", "radionuclide", "activity_bq_per_g", "protocol"}
 _KNOWN = {
-    "": {"seed", "format", "name", "host", "range_mm", "administrations", "ct", "arms"} | _DOSE,
+    "": {"seed", "format", "name", "host", "range_mm", "administrations", "ct", "mri", "biopsies", "arms"} | _DOSE,
     "administration": _DOSE | {"name", "activity_bq", "mass_mg", "targets", "after_s", "threshold", "min_volume_ml"},
     "arm": {
         "name", "subjects", "days", "lesions", "uptake", "size", "variation", "weight_g", "tumours", "treatments",
@@ -90,7 +89,7 @@ def spec_of(given: Any) -> Spec:
     UsageError, DataError
         If it names something unknown, lacks something or holds an impossible value; the error names the field.
     """
-    content = _mapping(given, "specification", _KNOWN[""])
+    content = mapping(given, "specification", _KNOWN[""])
     arms = content.get("arms")
     if not isinstance(arms, Sequence) or isinstance(arms, str) or not arms:
         raise UsageError("A cohort has arms", field="arms", found=arms, expected="a list")
@@ -106,16 +105,18 @@ def spec_of(given: Any) -> Spec:
         )  # fmt: skip
     reach = content.get("range_mm")
     doses = _doses(content, host)
+    exams = exams_of(content, host, [dose.name for dose in doses])
     small = _MOUSE_CT if host == "mouse" else {}
     return Spec(
-        seed=_whole(content.get("seed", 0), "seed", 0),
+        seed=whole(content.get("seed", 0), "seed", 0),
         format=str(kind),
         name=str(content.get("name", "simulated cohort")),
         host=host,
-        range_mm=None if reach is None else _range(reach),
+        range_mm=None if reach is None else span(reach),
         doses=doses,
         ct=ct_protocol(Protocol("ct", {**small, **dict(content.get("ct") or {})})),
-        arms=tuple(_arm(arm, f"arms[{k}]", k, host, doses) for k, arm in enumerate(arms)),
+        exams=exams,
+        arms=tuple(_arm(arm, f"arms[{k}]", k, host, doses, exams) for k, arm in enumerate(arms)),
     )
 
 
@@ -134,7 +135,7 @@ def _doses(content: Mapping[str, Any], host: str | None) -> tuple[Dose, ...]:
     doses = []
     for k, item in enumerate(listed):
         where = f"administrations[{k}]" if "administrations" in content else "specification"
-        doses.append(_dose(_mapping(item, where, _KNOWN["administration"]), where, content, host))
+        doses.append(_dose(mapping(item, where, _KNOWN["administration"]), where, content, host))
     names = [slug(dose.name).lower() for dose in doses]
     if len(set(names)) < len(names) or not all(names):
         raise UsageError("Each administration has a name of its own", field="administrations", found=names)
@@ -155,30 +156,30 @@ def _dose(item: Mapping[str, Any], where: str, content: Mapping[str, Any], host:
     bound = item.get("targets", ())
     bound = (bound,) if isinstance(bound, str) else tuple(map(str, bound))
     for target in bound:
-        _located(f"{where}.targets", partial(targets.get, target))
+        located(f"{where}.targets", partial(targets.get, target))
     if host is not None:
-        _located(f"{where}.agent", lambda: agent_parameters(agent, host))
+        located(f"{where}.agent", lambda: agent_parameters(agent, host))
 
     def optional(name: str) -> float | None:
-        return None if item.get(name) is None else _number(item[name], f"{where}.{name}")
+        return None if item.get(name) is None else number(item[name], f"{where}.{name}")
 
     return Dose(
         name=str(item.get("name", agent)),
         agent=agent,
         radionuclide=None if item.get("radionuclide") is None else str(item["radionuclide"]),
         activity_bq=optional("activity_bq"),
-        activity_bq_per_g=_number(item.get("activity_bq_per_g", 3500.0), f"{where}.activity_bq_per_g"),
+        activity_bq_per_g=number(item.get("activity_bq_per_g", 3500.0), f"{where}.activity_bq_per_g"),
         mass_mg=optional("mass_mg"),
         targets=bound,
-        after_s=_number(item.get("after_s", 0.0), f"{where}.after_s", above=False),
+        after_s=number(item.get("after_s", 0.0), f"{where}.after_s", above=False),
         threshold=optional("threshold"),
-        min_volume_ml=_number(item.get("min_volume_ml", 0.0), f"{where}.min_volume_ml", above=False),
-        protocol=_located(f"{where}.protocol", lambda: pet_protocol(Protocol("pet", protocol))),
+        min_volume_ml=number(item.get("min_volume_ml", 0.0), f"{where}.min_volume_ml", above=False),
+        protocol=located(f"{where}.protocol", lambda: pet_protocol(Protocol("pet", protocol))),
     )
 
 
-def _arm(given: Any, where: str, k: int, host: str | None, doses: Sequence[Dose]) -> Arm:
-    arm = _mapping(given, where, _KNOWN["arm"])
+def _arm(given: Any, where: str, k: int, host: str | None, doses: Sequence[Dose], exams: Sequence[Exam]) -> Arm:
+    arm = mapping(given, where, _KNOWN["arm"])
     if host is not None and (arm.get("lesions") or {"uptake", "size"} & set(arm)):
         raise UsageError(
             "Lesions of stated uptake and virtual tumours do not go together",
@@ -190,44 +191,52 @@ def _arm(given: Any, where: str, k: int, host: str | None, doses: Sequence[Dose]
             "Treatments act on tumours that have a course",
             field=f"{where}.treatments", expected="tumours, each with a scenario",
         )  # fmt: skip
-    days = tuple(_number(d, f"{where}.days", above=False) for d in arm.get("days", [0]))
+    days = tuple(number(d, f"{where}.days", above=False) for d in arm.get("days", [0]))
     if not days or any(b <= a for a, b in pairwise(days)):
         raise UsageError("Visits follow each other", field=f"{where}.days", found=days, expected="ascending days")
     factors = {}
     for factor in ("uptake", "size"):
-        factors[factor] = tuple(_number(v, f"{where}.{factor}") for v in arm.get(factor, [1.0] * len(days)))
+        factors[factor] = tuple(number(v, f"{where}.{factor}") for v in arm.get(factor, [1.0] * len(days)))
         if len(factors[factor]) != len(days):
             raise UsageError(
                 "One factor for each visit", field=f"{where}.{factor}", found=factors[factor], expected=len(days)
             )
-    names = [dose.name for dose in doses]
+    names = [*(dose.name for dose in doses), *(exam.name for exam in exams)]
+    tumours = _tumours(arm.get("tumours") or [], f"{where}.tumours")
+    scans = among(arm.get("scans", names), names, f"{where}.scans")
+    for exam in exams:
+        if exam.name in scans and exam.tumour not in (None, *(each.name for each in tumours)):
+            raise UsageError(
+                "The arm has no such tumour to look at", field=f"{where}.scans: {exam.name}", found=exam.tumour,
+                expected=", ".join(each.name for each in tumours), mend="name the scans of this arm without it",
+            )  # fmt: skip
     weight = arm.get("weight_g", None if host is not None else 70e3)
     return Arm(
         name=str(arm.get("name", f"arm {k + 1}")),
-        subjects=_whole(arm.get("subjects", 1), f"{where}.subjects", 1),
+        subjects=whole(arm.get("subjects", 1), f"{where}.subjects", 1),
         days=days,
         lesions=tuple(_lesion(item, f"{where}.lesions[{n}]", n) for n, item in enumerate(arm.get("lesions") or [])),
         uptake=factors["uptake"],
         size=factors["size"],
-        variation=_number(arm.get("variation", 0.0), f"{where}.variation", above=False),
-        weight_g=None if weight is None else _number(weight, f"{where}.weight_g"),
-        tumours=_tumours(arm.get("tumours") or [], f"{where}.tumours"),
+        variation=number(arm.get("variation", 0.0), f"{where}.variation", above=False),
+        weight_g=None if weight is None else number(weight, f"{where}.weight_g"),
+        tumours=tumours,
         treatments=_treatments(arm.get("treatments") or [], f"{where}.treatments", days[-1]),
-        scans=_among(arm.get("scans", names), names, f"{where}.scans"),
-        outlines=_among(arm.get("outlines", []), names, f"{where}.outlines"),
-        leave_out=_among(arm.get("leave_out", []), LEAVABLE, f"{where}.leave_out"),
+        scans=scans,
+        outlines=among(arm.get("outlines", []), names, f"{where}.outlines"),
+        leave_out=among(arm.get("leave_out", []), LEAVABLE, f"{where}.leave_out"),
     )
 
 
 def _lesion(given: Any, where: str, n: int) -> Mapping[str, Any]:
-    one = _mapping(given, where, _KNOWN["lesion"])
+    one = mapping(given, where, _KNOWN["lesion"])
     if missing := {"centre", "diameter_mm", "suv"} - set(one):
         raise UsageError("A lesion is not complete", field=where, expected=sorted(missing))
-    diameter = _number(one["diameter_mm"], f"{where}.diameter_mm")
-    suv = _number(one["suv"], f"{where}.suv", above=False)
+    diameter = number(one["diameter_mm"], f"{where}.diameter_mm")
+    suv = number(one["suv"], f"{where}.suv", above=False)
     return {
         "name": str(one.get("name", f"lesion {n + 1}")),
-        "centre": _point(one["centre"], f"{where}.centre"),
+        "centre": point(one["centre"], f"{where}.centre"),
         "diameter_mm": diameter,
         "suv": suv,
     }
@@ -237,7 +246,7 @@ def _tumours(given: Sequence[Any], where: str) -> tuple[TumourPlan, ...]:
     plans = []
     for n, item in enumerate(given):
         place = f"{where}[{n}]"
-        one = _mapping(item, place, _KNOWN["tumour"])
+        one = mapping(item, place, _KNOWN["tumour"])
         if missing := {"diameter_mm"} - set(one):
             raise UsageError("A tumour is not complete", field=place, expected=sorted(missing))
         if not {"at", "inside"} & set(one):
@@ -247,16 +256,14 @@ def _tumours(given: Sequence[Any], where: str) -> tuple[TumourPlan, ...]:
         plans.append(
             TumourPlan(
                 name=str(one.get("name", f"tumour {n + 1}")),
-                at=_point(one.get("at", (0, 0, 0)), f"{place}.at"),
+                at=point(one.get("at", (0, 0, 0)), f"{place}.at"),
                 inside=None if one.get("inside") is None else str(one["inside"]),
-                architecture=_word(one.get("architecture", "inflamed"), ARCHITECTURES, f"{place}.architecture"),
-                diameter_mm=_number(one["diameter_mm"], f"{place}.diameter_mm"),
-                scenario=None
-                if one.get("scenario") is None
-                else _word(one["scenario"], SCENARIOS, f"{place}.scenario"),
-                grid_mm=None if one.get("grid_mm") is None else _number(one["grid_mm"], f"{place}.grid_mm"),
-                parameters=dict(_mapping(one.get("parameters") or {}, f"{place}.parameters")),
-                densities=dict(_mapping(one.get("densities") or {}, f"{place}.densities")),
+                architecture=word(one.get("architecture", "inflamed"), ARCHITECTURES, f"{place}.architecture"),
+                diameter_mm=number(one["diameter_mm"], f"{place}.diameter_mm"),
+                scenario=None if one.get("scenario") is None else word(one["scenario"], SCENARIOS, f"{place}.scenario"),
+                grid_mm=None if one.get("grid_mm") is None else number(one["grid_mm"], f"{place}.grid_mm"),
+                parameters=dict(mapping(one.get("parameters") or {}, f"{place}.parameters")),
+                densities=dict(mapping(one.get("densities") or {}, f"{place}.densities")),
             )
         )
     names = [slug(plan.name).lower() for plan in plans]
@@ -270,11 +277,11 @@ def _treatments(given: Sequence[Any], where: str, last: float) -> tuple[Treatmen
     result: list[Treatment] = []
     for n, item in enumerate(given):
         place = f"{where}[{n}]"
-        one = dict(_mapping(item, place))
-        kind = TREATMENTS[_word(one.pop("kind", None), TREATMENTS, f"{place}.kind")]
-        cycles = _whole(one.pop("cycles", 1), f"{place}.cycles", 1)
-        every = _number(one.pop("every_days", 21.0), f"{place}.every_days")
-        first = _number(one.pop("day", 0.0), f"{place}.day", above=False)
+        one = dict(mapping(item, place))
+        kind = TREATMENTS[word(one.pop("kind", None), TREATMENTS, f"{place}.kind")]
+        cycles = whole(one.pop("cycles", 1), f"{place}.cycles", 1)
+        every = number(one.pop("every_days", 21.0), f"{place}.every_days")
+        first = number(one.pop("day", 0.0), f"{place}.day", above=False)
         known = set(kind.__dataclass_fields__) - {"day"}
         if unknown := set(one) - known:
             raise UsageError(
@@ -282,80 +289,10 @@ def _treatments(given: Sequence[Any], where: str, last: float) -> tuple[Treatmen
                 field=f"{place}: {', '.join(sorted(unknown))}",
                 expected=", ".join(sorted(known | {"kind", "day", "cycles", "every_days"})),
             )
-        made = _located(place, partial(_cycles, kind, [first + every * i for i in range(cycles)], one))
+        made = located(place, partial(_cycles, kind, [first + every * i for i in range(cycles)], one))
         result += [each for each in made if each.day <= last]
     return tuple(result)
 
 
 def _cycles(kind: type[Any], days: Sequence[float], more: Mapping[str, Any]) -> list[Treatment]:
     return [kind(day=day, **more) for day in days]
-
-
-def _located(where: str, make: Callable[[], _T]) -> _T:
-    """What ``make`` gives; an error says where in the specification it came about."""
-    try:
-        return make()
-    except TimelensError as error:
-        known = error.problem
-        raise UsageError(
-            known.message,
-            field=f"{where}: {known.field}" if known.field else where,
-            found=known.found,
-            expected=known.expected,
-            mend=known.mend,
-        ) from None
-    except TypeError as error:
-        raise UsageError("The entry is not complete", field=where, found=str(error)) from None
-
-
-def _mapping(given: Any, where: str, known: set[str] | None = None) -> Mapping[str, Any]:
-    if not isinstance(given, Mapping):
-        raise UsageError("Names and values are needed", field=where, found=given, expected="a mapping")
-    if known is not None and (unknown := {str(k) for k in given} - known):
-        raise UsageError(
-            "There is no such entry", field=f"{where}: {', '.join(sorted(unknown))}", expected=", ".join(sorted(known))
-        )
-    return given
-
-
-def _number(given: Any, where: str, *, above: bool = True) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
-        raise UsageError("A number is needed", field=where, found=given)
-    if given < 0 or (above and given == 0):
-        raise UsageError("The value cannot be used", field=where, found=given, expected="> 0" if above else "0 or more")
-    return float(given)
-
-
-def _whole(given: Any, where: str, least: int) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or given < least:
-        raise UsageError("A whole number is needed", field=where, found=given, expected=f"{least} or more")
-    return given
-
-
-def _point(given: Any, where: str) -> tuple[float, float, float]:
-    values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else []
-    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)]
-    if len(values) != 3 or len(numbers) != 3:
-        raise UsageError("A place is three numbers", field=where, found=given, expected="[X, Y, Z] in mm")
-    return float(numbers[0]), float(numbers[1]), float(numbers[2])
-
-
-def _range(given: Any) -> tuple[float, float]:
-    values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else []
-    if len(values) != 2 or not all(isinstance(v, int | float) for v in values):
-        raise UsageError("A range has two ends", field="range_mm", found=given, expected="lowest and highest Z in mm")
-    low, high = float(values[0]), float(values[1])
-    if not high > low:
-        raise UsageError("The range is empty", field="range_mm", found=(low, high), expected="lowest and highest Z")
-    return low, high
-
-
-def _word(given: Any, known: Any, where: str) -> str:
-    if given not in known:
-        raise UsageError("There is no such choice", field=where, found=given, expected=", ".join(known))
-    return str(given)
-
-
-def _among(given: Any, known: Sequence[str], where: str) -> tuple[str, ...]:
-    names = [given] if isinstance(given, str) else list(given)
-    return tuple(_word(name, known, where) for name in names)

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from timelens.lenses.ct.simulate import CtProtocol
+from timelens.lenses.cytometry.simulate import CytometryProtocol
+from timelens.lenses.mri.protocol import MrProtocol
 from timelens.lenses.pet.protocol import PetProtocol
 from timelens.tumor.treatments import Treatment
 
-__all__ = ["Arm", "Dose", "Spec", "TumourPlan", "slug"]
+__all__ = ["Arm", "Biopsy", "Dose", "Exam", "MrExam", "Spec", "TumourPlan", "slug"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,77 @@ class Dose:
     threshold: float | None
     min_volume_ml: float
     protocol: PetProtocol
+
+
+@dataclass(frozen=True)
+class Exam:
+    """A look at one tumour at some visits, beside the scans of administrations.
+
+    Attributes
+    ----------
+    name
+        Names its scans.
+    tumour
+        Which one; None for the arm's first.
+    days
+        Visits at which it is done; None for all.
+    after_s
+        When it begins, s after the visit did.
+    """
+
+    name: str
+    tumour: str | None
+    days: tuple[float, ...] | None
+    after_s: float
+
+    def is_on(self, day: float) -> bool:
+        """Whether it is done at the visit of that day."""
+        return self.days is None or day in self.days
+
+
+@dataclass(frozen=True)
+class MrExam(Exam):
+    """Series of a small field around a tumour.
+
+    Attributes
+    ----------
+    frame_of
+        Administration in whose frame of reference the series lie, as of a scanner for both; None for a frame of their
+        own at the same coordinates.
+    voxel_mm
+        (z, y, x).
+    slices
+        Number of slices around the middle of the tumour; None for as many as its surroundings hold.
+    protocol
+        Of its series.
+    """
+
+    frame_of: str | None
+    voxel_mm: tuple[float, float, float]
+    slices: int | None
+    protocol: MrProtocol
+
+
+@dataclass(frozen=True)
+class Biopsy(Exam):
+    """A section of living tumour for imaging mass cytometry, at a place drawn at random.
+
+    Attributes
+    ----------
+    size_mm
+        Edge of the square region.
+    deepest_mm
+        How far below the tumour's surface its middle may lie.
+    thickness_um
+        Of the section.
+    protocol
+        Of staining and reading.
+    """
+
+    size_mm: float
+    deepest_mm: float
+    thickness_um: float
+    protocol: CytometryProtocol
 
 
 @dataclass(frozen=True)
@@ -100,9 +173,9 @@ class Arm:
     weight_g
         Mean weight; None for that of the reference host.
     scans
-        Names of the administrations.
+        Names of the administrations, MR exams and biopsies.
     outlines
-        Names of those whose scans come with outlines drawn by hand.
+        Names of those that come with outlines drawn by hand; of a biopsy, with the cells' own.
     leave_out
         Fields that the headers lack on purpose.
     """
@@ -134,8 +207,8 @@ class Spec:
         ``human`` or ``mouse``; None for digital patients.
     range_mm
         Lowest and highest Z of the scans; None for the whole body.
-    doses, ct, arms
-        Agents given at each visit, the CT beside them, the arms.
+    doses, ct, exams, arms
+        Agents given at each visit, the CT beside them, MR exams and biopsies, the arms.
     """
 
     seed: int
@@ -145,6 +218,7 @@ class Spec:
     range_mm: tuple[float, float] | None
     doses: tuple[Dose, ...]
     ct: CtProtocol
+    exams: tuple[Exam, ...]
     arms: tuple[Arm, ...]
 
 

@@ -28,7 +28,7 @@ from timelens.tumor.microenvironment import Microenvironment, build
 from timelens.tumor.scenarios import scenario
 from timelens.tumor.scene import Scene
 
-__all__ = ["Subject", "Visit", "digital_subject", "dose_nmol", "virtual_subject"]
+__all__ = ["Subject", "Visit", "digital_subject", "dose_nmol", "named", "virtual_subject"]
 
 #: Nobody lies twice in the same place: a person moves by this much, mm; a mouse by a fifth of it.
 _LYING_MM = 6.0
@@ -115,7 +115,7 @@ def virtual_subject(spec: Spec, arm: Arm, rng: np.random.Generator) -> Subject:
             centres[plan.name] = occupied.tumours[-1].centre
             grown[plan.name] = _tumour(plan, plan.diameter_mm * size, arm, seed)
         except TimelensError as error:
-            raise _named(error, f"arm {arm.name}, tumour {plan.name}") from None
+            raise named(error, f"arm {arm.name}, tumour {plan.name}") from None
     courses = {name: each.course for name, each in grown.items() if each.course is not None}
     return Subject(_virtual_visits(spec, arm, body, grown, centres, rng), courses, grown)
 
@@ -168,7 +168,7 @@ def _virtual_visits(
                     day=day,
                 )
             except TimelensError as error:
-                raise _named(error, f"arm {arm.name}, administration {dose.name}") from None
+                raise named(error, f"arm {arm.name}, administration {dose.name}") from None
             scenes[dose.name] = _moved(seen.scene, lying)
         lain = {name: PlacedTumour(each, _plus(centres[name], lying)) for name, each in today.items()}
         yield Visit(visit + 1, day, scenes, lain)
@@ -204,7 +204,7 @@ def _point(values: NDArray[np.float64]) -> Point:
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _named(error: TimelensError, where: str) -> UsageError:
+def named(error: TimelensError, where: str) -> UsageError:
     """The same refusal, with the place in the specification before its field."""
     known = error.problem
     return UsageError(
