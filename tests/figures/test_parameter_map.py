@@ -92,3 +92,14 @@ def test_axial_cuts_go_from_head_to_feet() -> None:
     titles = [a.get_title(loc="left") for a in figure.axes[:4]]
     numbers = [int(t.split()[1]) for t in titles]
     assert numbers == sorted(numbers) and len(set(numbers)) == 4
+
+
+def test_categories_have_names_and_counts_instead_of_a_scale() -> None:
+    values = np.where(np.isfinite(ball()), 2.0, np.nan)
+    values[10, 12, 11] = 1.0
+    figure = parameter_map_figure(values, SPACING, "1", "model", names={1: "Patlak", 2: "Tofts"})
+    said = [text.get_text() for text in figure.texts]
+    assert "Patlak" in said and "Tofts" in said
+    assert f"voxels: Patlak 1, Tofts {int((values == 2).sum())}" in said
+    assert len(figure.axes) == 3  # no colour bar
+    assert png_bytes(figure).startswith(b"\x89PNG")

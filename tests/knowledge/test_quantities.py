@@ -103,3 +103,11 @@ def test_an_unknown_name_proposes_near_ones():
         quantities.get("suvmax")
     with pytest.raises(UsageError, match=r"see timelens.knowledge.quantities.names"):
         quantities.get("qqqqqq")
+
+
+def test_categories_are_named_by_their_definition():
+    assert quantities.categories(quantities.get("curve_type")) == {1: "persistent", 2: "plateau", 3: "wash-out"}
+    assert quantities.categories(quantities.get("k_trans")) == {}
+    for row in ROWS:
+        if row.kind == "category":
+            assert sorted(quantities.categories(row)) == list(range(1, len(quantities.categories(row)) + 1)), row.name

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, withStroke
 from numpy.typing import NDArray
@@ -68,7 +68,7 @@ class Panel:
         pixels: NDArray[np.floating],
         *,
         limits: tuple[float, float],
-        colours: str,
+        colours: str | Colormap,
         corner: tuple[float, float] = (0, 0),
         spacing: tuple[float, float] | None = None,
         opacity: NDArray[np.floating] | None = None,

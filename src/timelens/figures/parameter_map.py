@@ -6,11 +6,12 @@ Volumes are plain arrays in display order (head to feet, anterior to posterior, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -19,7 +20,7 @@ from timelens.figures.anatomy import PLANES
 from timelens.figures.canvas import new_figure
 from timelens.figures.outline import voxels_by_region
 from timelens.figures.palette import MUTED, region_colour
-from timelens.figures.panel import Panel, colour_bar
+from timelens.figures.panel import Panel, colour_bar, legend
 from timelens.figures.text import nice_ceiling, symbol_math, unit_text, with_unit
 
 __all__ = ["parameter_map_figure", "robust_range"]
@@ -30,7 +31,7 @@ Volume = NDArray[Any]
 _GROUND = "#e9ecef"
 _COLOURS, _ERROR_COLOURS = "viridis", "magma"
 _TALLEST, _WIDEST, _NARROWEST = 3.4, 7.6, 5.8
-_GAP, _BAR = 0.12, 1.0
+_GAP, _BAR, _LEGEND = 0.12, 1.0, 2.4
 #: Values up to this percentile are told apart by colour; a fit gone astray must not darken the whole map.
 _ROBUST = 99.0
 _MARGIN = 0.06
@@ -81,6 +82,7 @@ def parameter_map_figure(
     letters: Sequence[tuple[str, str]] | None = None,
     layout: Literal["planes", "axial"] = "planes",
     count: int = 6,
+    names: Mapping[int, str] | None = None,
 ) -> Figure:
     """A parameter map, and the map of its standard error in the row below.
 
@@ -104,6 +106,8 @@ def parameter_map_figure(
         What stands at the first and the last index of each axis, such as ``("H", "F")``.
     layout
         ``planes``: axial, coronal and sagittal; ``axial``: a row of ``count`` axial cuts from head to feet.
+    names
+        Of the codes 1, 2, ... where values are categories: each has a colour of its own.
 
     Raises
     ------
@@ -124,26 +128,34 @@ def parameter_map_figure(
     box = _filled(np.isfinite(values) if labels is None else np.isfinite(values) | (np.asarray(labels) > 0))
     views = _views(values, spacing, box, labels, at, layout, count)
     name = symbol_math(symbol)
-    rows: list[tuple[Volume, str, str]] = [(values, name, _COLOURS)]
+    known = dict(names or {})
+    palette: str | ListedColormap = ListedColormap([region_colour(n) for n in known]) if known else _COLOURS
+    rows: list[tuple[Volume, str, str | ListedColormap]] = [(values, name, palette)]
     if error is not None:
         rows.append((_real(error), f"SE of {name}", _ERROR_COLOURS))
     wide = _WIDEST - _GAP * (len(views) - 1)
     scale = min(_TALLEST / max(v.size[1] for v in views), wide / sum(v.size[0] for v in views))
     tall = max(v.size[1] for v in views) * scale
     width = 0.15 + sum(v.size[0] for v in views) * scale + _GAP * (len(views) - 1)
-    figure = new_figure(max(width + _BAR, _NARROWEST), len(rows) * (tall + 0.62) + 0.05)
+    figure = new_figure(max(width + (_LEGEND if known else _BAR), _NARROWEST), len(rows) * (tall + 0.62) + 0.05)
     for row, (volume, label, colours) in enumerate(rows):
         bottom = figure.get_size_inches()[1] - (row + 1) * (tall + 0.62) + 0.25
-        limits = robust_range(volume)
+        limits = (0.5, len(known) + 0.5) if known else robust_range(volume)
         left = 0.15
         for view in views:
             panel_box = (left, bottom + tall - view.size[1] * scale, view.size[0] * scale, view.size[1] * scale)
             panel = _cut(figure, panel_box, view, volume, spacing, limits, colours, anatomy, labels, letters)
             panel.title(view.title)
             left += view.size[0] * scale + _GAP
+        if known:
+            entries = [("■", label, region_colour(n)) for n, label in known.items()]
+            legend(figure, left - _GAP + 0.12, bottom + tall, entries)
+            w, h = figure.get_size_inches()
+            figure.text(0.15 / w, (bottom - 0.17) / h, _numbers(volume, known), fontsize=8, color=MUTED)
+            continue
         count, above, largest = _told(volume, limits[1])
         bar = (left - _GAP + 0.1, bottom, 0.12, tall)
-        colour_bar(figure, bar, colours=colours, limits=limits, label=with_unit(label, unit), over=above > 0)
+        colour_bar(figure, bar, colours=str(colours), limits=limits, label=with_unit(label, unit), over=above > 0)
         w, h = figure.get_size_inches()
         figure.text(0.15 / w, (bottom - 0.17) / h, _said(count, above, largest, limits, unit), fontsize=8, color=MUTED,
                     parse_math=False)  # fmt: skip
@@ -173,6 +185,11 @@ def _said(count: int, above: int, largest: float, limits: tuple[float, float], u
     shown = f"colours from {limits[0]:g} to {limits[1]:g}{_spaced(unit)}"
     rest = f", {above} voxel{'s' if above > 1 else ''} above, up to {largest:.3g}" if above else ""
     return f"{shown}{rest}; {count} voxels with a value".replace("-", "−")
+
+
+def _numbers(volume: Volume, names: Mapping[int, str]) -> str:
+    """How many voxels are of each category, in words."""
+    return "voxels: " + ", ".join(f"{name} {int((volume == n).sum())}" for n, name in names.items())
 
 
 def _spaced(unit: str) -> str:
@@ -239,7 +256,7 @@ def _cut(
     volume: Volume,
     spacing: Sequence[float],
     limits: tuple[float, float],
-    colours: str,
+    colours: str | ListedColormap,
     anatomy: Volume | None,
     labels: Volume | None,
     letters: Sequence[tuple[str, str]] | None,

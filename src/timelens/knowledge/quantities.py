@@ -13,7 +13,7 @@ from importlib import resources
 
 from timelens.errors import UsageError
 
-__all__ = ["Quantity", "by_symbol", "find", "get", "names"]
+__all__ = ["Quantity", "by_symbol", "categories", "find", "get", "names"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,18 @@ class Quantity:
 def _table() -> dict[str, Quantity]:
     text = resources.files("timelens.knowledge").joinpath("data/quantities.csv").read_text(encoding="utf-8")
     return {row["name"]: Quantity(**row) for row in csv.DictReader(text.splitlines())}
+
+
+def categories(quantity: Quantity) -> dict[int, str]:
+    """Names by code of a quantity of the kind ``category``, as its definition lists them; empty for any other.
+
+    >>> categories(get("curve_type"))
+    {1: 'persistent', 2: 'plateau', 3: 'wash-out'}
+    """
+    if quantity.kind != "category":
+        return {}
+    listed = quantity.definition.split(": ", 1)[-1].split(", ")
+    return {int(code): name for code, name in (entry.split(" ", 1) for entry in listed)}
 
 
 def names() -> list[str]:

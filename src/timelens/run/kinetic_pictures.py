@@ -87,14 +87,17 @@ def draw_parameter_map(album: Album, name: str, image: Image, error: Image | Non
     known = quantities.find(image.quantity) if image.quantity else None
     symbol = known.symbol if known is not None else name
     labels = region.labels.numpy() if region is not None and region.labels is not None else None
+    names = quantities.categories(known) if known is not None else {}
+    values = _volume(image)
     figure = parameter_map_figure(
-        display.turn(_volume(image)),
+        display.turn(np.where(values == 0, np.nan, values) if names else values),
         display.geometry.spacing,
         image.unit,
         symbol,
         None if error is None else display.turn(_volume(error)),
         labels=None if labels is None or not labels.any() else display.turn(labels),
         letters=[display.letters(axis) for axis in range(3)],
+        names=names,
     )
     unit = unit_text(image.unit)
     written = symbol.replace("_", "")

@@ -225,8 +225,8 @@ def _make_maps(result: Result, series: Image, plasma: InputFunction, tissue: Mas
         result.maps["exchange_reason"] = made["reason"].with_info(name="exchange_reason")
     if step["selection"] and step["model"] != "reference_region":
         chosen = choose_model(series, plasma, models=CHOICE, mask=tissue)
-        result.maps["selected_model"] = chosen["model"].with_info(name="selected_model")
-        result.maps["selected_model_weight"] = chosen["weight"].with_info(name="selected_model_weight")
+        for short, name in (("model", "selected_model"), ("weight", "selected_model_weight")):
+            result.maps[name] = chosen[short].with_info(name=name, quantity=name)
         result.audit.setdefault("dce", {})["selected_model"] = {n + 1: name for n, name in enumerate(CHOICE)}
     if steps["enhancement"]["maps"]:
         result.maps |= enhancement_maps(series, tissue)
