@@ -106,8 +106,8 @@ def _numbered() -> Iterator[str]:
 def _adopt_strays(groups: dict[str, list[Found]]) -> None:
     """Structure sets go to the subject whose series they were drawn on, blood to the one whose scans it lies by.
 
-    So do the regions of a slide that lies by DICOM series. What lies by the scans of several subjects, or by none, stays
-    alone: nobody says whose it is.
+    So do the regions of a slide that lies by DICOM series. What lies by the scans of several subjects, or by none,
+    stays alone: nobody says whose it is.
     """
     for key in [k for k, things in groups.items() if all(t.modality == "cytometry" for t in things)]:
         if not key.startswith("bids:") and len(hosts := _beside(groups[key][0], groups)) == 1:
