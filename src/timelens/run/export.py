@@ -12,6 +12,7 @@ from typing import Any
 from timelens.errors import DataError, UsageError
 from timelens.formats import dicom, nifti
 from timelens.knowledge import quantities
+from timelens.run.export_cells import to_spatialdata
 from timelens.run.files import bids_label, output_stem
 from timelens.run.inputs import files_of
 from timelens.run.inventory import Inventory, SessionEntry, read_inventory
@@ -33,7 +34,7 @@ def export_results(out: Path, to: str, target: Path | None = None) -> list[Path]
         ``dicom``: a SEG of the lesions, an SR (TID 1500), and a parametric map of each parameter and its error per
         DICOM series, with the patient and study of the series; the only export that names patients. ``bids``: a BIDS
         derivatives dataset. ``ome-zarr``: every map as OME-Zarr with its unit. ``csv``: one row per lesion and one per
-        session, a column per quantity.
+        session, a column per quantity. ``spatialdata``: sections with labels and tables of their cells.
     target
         Folder to write into; ``OUT/export/FORMAT`` by default.
 
@@ -217,4 +218,5 @@ FORMATS: dict[str, Callable[[Path, Path], list[Path]]] = {
     "bids": _to_bids,
     "ome-zarr": _to_ome_zarr,
     "csv": _to_csv,
+    "spatialdata": to_spatialdata,
 }
