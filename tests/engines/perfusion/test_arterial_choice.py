@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from timelens.engines.perfusion import choose_arterial
+from timelens.engines.perfusion import choose_arterial, describe_arterial
 from timelens.errors import DataError
 
 T = np.arange(0, 90, 1.5)
@@ -58,3 +58,18 @@ def test_too_little_to_choose_from(brain: tuple[np.ndarray, np.ndarray]) -> None
         choose_arterial(T, np.zeros((T.size, 50)))
     with pytest.raises(DataError, match=r"one value per time"):
         choose_arterial(T, np.zeros((3, 50)))
+
+
+def test_what_speaks_against_an_artery(brain: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> None:
+    curves, arteries = brain
+    drawn = np.zeros(1600, bool)
+    drawn[arteries] = True
+    good = describe_arterial(T, curves, drawn)
+    assert good.doubts() == []
+    assert good.peak == pytest.approx(good.curve.max())
+    assert good.moment == pytest.approx(21, abs=2)
+    curves[:, arteries[2:]] = 0.0
+    curves[:, arteries[:2]] = (0.1 * bolus(40, 20, 30.0) + rng.normal(0, 1.5, T.size))[:, None]
+    said = "; ".join(describe_arterial(T, curves, drawn & (np.cumsum(drawn) <= 2)).doubts())
+    for text in ("only 2 voxels", "times the noise", "wide at half", "later than the tissue", "ragged"):
+        assert text in said

@@ -15,7 +15,7 @@ _PLACES = {
     "deconvolution": ("Deconvolution", "Perfusion"),
     "enhancement": ("Enhancement", "bolus_arrival", "describe_enhancement"),
     "first_pass": ("blood_volume", "delta_r2_star", "normalise_to"),
-    "leakage": ("Leakage", "correct_leakage", "correct_leakage_by_transit"),
+    "leakage": ("Leakage", "correct_leakage", "correct_leakage_both_ways", "correct_leakage_by_transit"),
     "vascular": ("VascularModel",),
 }
 _HOME = {name: module for module, names in _PLACES.items() for name in names}

@@ -25,7 +25,9 @@ class ArterialChoice:
     """``mask`` of the voxels that were chosen, their mean ``curve`` (frames,), and what tells how good it is.
 
     ``peak_to_baseline`` is the peak over the standard deviation of the first frames, ``early`` how many seconds the
-    curve's first moment lies before that of all enhancing voxels, ``full_width`` its width at half maximum in s.
+    curve's first moment lies before that of all enhancing voxels, ``full_width`` its width at half maximum in s,
+    ``moment`` its first moment in s on the clock of the series, ``roughness`` its second differences (root mean
+    square) over its peak.
     """
 
     mask: Bools
@@ -34,6 +36,31 @@ class ArterialChoice:
     peak_to_baseline: float
     early: float
     full_width: float
+    moment: float
+    roughness: float
+
+    @property
+    def peak(self) -> float:
+        """Largest value, in the unit of the curves."""
+        return float(self.curve.max())
+
+    def doubts(self) -> list[str]:
+        """What speaks against an artery, in words; empty where nothing does.
+
+        The limits are wide of what arteries of man and mouse show at a frame every second or two.
+        """
+        found = []
+        if self.voxels < 3:
+            found.append(f"only {self.voxels} voxels")
+        if self.peak_to_baseline < 10:
+            found.append(f"its peak is only {self.peak_to_baseline:.1f} times the noise of the baseline")
+        if self.full_width > 20:
+            found.append(f"it is {self.full_width:.0f} s wide at half its height, as a vein or a slow bolus")
+        if self.early <= 0:
+            found.append(f"it comes {-self.early:.1f} s later than the tissue")
+        if self.roughness > 0.35:
+            found.append(f"it is ragged (second differences {self.roughness:.2f} of its peak)")
+        return found
 
 
 def choose_arterial(
@@ -140,6 +167,8 @@ def _described(t: Floats, flat: Floats, picked: Bools, inside: Bools, shape: tup
         float(curve[top] / noise) if noise > 0 else float("inf"),
         _moment(t, whole) - _moment(t, curve),
         float(above[-1] - above[0]),
+        _moment(t, curve),
+        float(np.sqrt(np.mean(np.square(np.diff(curve, 2)))) / curve[top]),
     )
 
 

@@ -24,6 +24,9 @@ TISSUE_DENSITY = 1.04
 def delta_r2_star(signal: ArrayLike, *, te: float, baseline: slice | ArrayLike) -> Concentration:
     """Change of R2* (1/s), which is taken as proportional to the concentration: ``-ln(S / S0) / te``.
 
+    S0 is the geometric mean of the baseline: what noise adds to a logarithm is then the same before and after, and
+    falls out.
+
     Parameters
     ----------
     signal
@@ -52,9 +55,9 @@ def delta_r2_star(signal: ArrayLike, *, te: float, baseline: slice | ArrayLike) 
         raise DataError(
             "There is no frame before contrast", field="baseline", found=baseline, expected="at least one frame"
         )
-    mean = np.asarray(before.mean(axis=0))
     finite, positive = np.isfinite(s), s > 0
     with np.errstate(all="ignore"):
+        mean = np.asarray(np.exp(np.log(before).mean(axis=0)))
         usable = mean > 0
         values = np.where(finite & positive & usable, -np.log(s / mean) / echo, np.nan)
     reason = np.zeros(s.shape[1:], dtype=np.int32)

@@ -5,6 +5,8 @@ Agent outside vessels shortens T1 (less apparent dR2*) and T2* (more). Both corr
 - :func:`correct_leakage`: the curve is ``K1 m(t) - K2 integral m`` with m the mean of tissue that does not leak; the
   second term is taken off (Boxerman JL, Schmainda KM, Weisskoff RM, AJNR 2006;27:859). Needs a transit time like the
   reference's; K2 > 0 is T1-dominant, K2 < 0 T2*-dominant.
+- :func:`correct_leakage_both_ways`: the same with agent that comes back, ``K1 m(t) - K2 integral m(u)
+  exp(-k_ep (t - u)) du`` (Leu K et al., AJNR 2016;37:1440, doi:10.3174/ajnr.A4759).
 - :func:`correct_leakage_by_transit`: the tail of the residue function, long after transit, is the leakage rate
   (Bjørnerud A et al., J Cereb Blood Flow Metab 2011;31:2041, doi:10.1038/jcbfm.2011.52). Needs the arterial curve and
   no reference tissue.
@@ -17,12 +19,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from timelens.engines.kinetics.convolve import convolve_exponential
+from timelens.engines.kinetics.frames import Frames
 from timelens.engines.kinetics.model import check_shape
 from timelens.engines.kinetics.reasons import Reason
 from timelens.engines.perfusion.deconvolution import Deconvolution
 from timelens.errors import DataError
 
-__all__ = ["Leakage", "correct_leakage", "correct_leakage_by_transit"]
+__all__ = ["Leakage", "correct_leakage", "correct_leakage_both_ways", "correct_leakage_by_transit"]
 
 Floats = NDArray[np.float64]
 
@@ -30,13 +34,14 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True, eq=False)
 class Leakage:
     """``corrected`` (frames, ...) without leakage; ``rate`` (...) K2 or the leakage rate, 1/s, with its standard
-    ``error`` (NaN where the method gives none); ``reason``.
+    ``error`` (NaN where the method gives none); ``reason``; ``back`` (...) k_ep, 1/s, where the method has it.
     """
 
     corrected: Floats
     rate: Floats
     error: Floats
     reason: NDArray[np.int32]
+    back: Floats | None = None
 
 
 def _prepare(times: ArrayLike, data: ArrayLike) -> tuple[Floats, Floats, NDArray[np.int32]]:
@@ -80,6 +85,55 @@ def correct_leakage(times: ArrayLike, data: ArrayLike, reference: ArrayLike) -> 
     """
     t, flat, reason = _prepare(times, data)
     shape = np.asarray(data).shape[1:]
+    mean = _reference(t, flat, reason, shape, reference)
+    k, error, _ = _two_parts(flat, mean, _integral(t, mean), reason == 0)
+    corrected = flat + k[1] * _integral(t, mean)[:, None]
+    return Leakage(
+        corrected.reshape(np.asarray(data).shape), k[1].reshape(shape), error.reshape(shape), reason.reshape(shape)
+    )
+
+
+def correct_leakage_both_ways(
+    times: ArrayLike, data: ArrayLike, reference: ArrayLike, *, k_ep: tuple[float, float] = (0.0, 0.05)
+) -> Leakage:
+    """Leu's correction: agent leaks out and comes back.
+
+    Parameters
+    ----------
+    times, data, reference
+        As for :func:`correct_leakage`.
+    k_ep
+        Searched range of the rate from tissue back to plasma, 1/s: the best of 26 values, evenly apart, is taken.
+
+    Returns
+    -------
+    Leakage
+        ``rate`` is K2, with its error at the k_ep that was found; ``back`` is k_ep.
+    """
+    t, flat, reason = _prepare(times, data)
+    shape = np.asarray(data).shape[1:]
+    mean = _reference(t, flat, reason, shape, reference)
+    if not 0 <= k_ep[0] < k_ep[1]:
+        raise DataError("The range of k_ep must ascend from 0 or more", field="k_ep", found=k_ep)
+    size = flat.shape[1]
+    least, rate, error, back = (np.full(size, np.nan) for _ in range(4))
+    corrected = np.full_like(flat, np.nan)
+    for each in np.linspace(*k_ep, 26):
+        leaked = convolve_exponential(t, mean, each, Frames.instants(t))
+        k, sure, rss = _two_parts(flat, mean, leaked, reason == 0)
+        better = (reason == 0) & ~(rss >= least)
+        least[better], rate[better], error[better], back[better] = rss[better], k[1, better], sure[better], each
+        corrected[:, better] = flat[:, better] + k[1, better] * leaked[:, None]
+    return Leakage(
+        corrected.reshape(np.asarray(data).shape), rate.reshape(shape), error.reshape(shape), reason.reshape(shape),
+        back.reshape(shape),
+    )  # fmt: skip
+
+
+def _reference(
+    t: Floats, flat: Floats, reason: NDArray[np.int32], shape: tuple[int, ...], reference: ArrayLike
+) -> Floats:
+    """Mean curve of the reference tissue."""
     given = np.asarray(reference)
     if given.dtype == np.bool_:
         usable = reason == 0
@@ -95,18 +149,17 @@ def correct_leakage(times: ArrayLike, data: ArrayLike, reference: ArrayLike) -> 
             raise DataError("A reference curve needs one value per time", field="reference", found=mean.shape)
     if not mean.sum() > 0:
         raise DataError("The reference tissue shows no first pass", field="reference", found=f"mean {mean.mean():g}")
-    total = _integral(t, mean)
-    design = np.stack([mean, -total], axis=1)
+    return np.asarray(mean)
+
+
+def _two_parts(flat: Floats, mean: Floats, leaked: Floats, good: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
+    """K1 and K2 (2, n), error of K2 and residual sum of ``K1 mean - K2 leaked``."""
+    design = np.stack([mean, -leaked], axis=1)
     inverse = np.linalg.inv(design.T @ design)
-    good = reason == 0
     k = np.full((2, good.size), np.nan)
     k[:, good] = inverse @ (design.T @ flat[:, good])
     rss = np.square(flat - design @ k).sum(axis=0)
-    error = np.sqrt(rss / (t.size - 2) * inverse[1, 1])
-    corrected = flat + k[1] * total[:, None]
-    return Leakage(
-        corrected.reshape(np.asarray(data).shape), k[1].reshape(shape), error.reshape(shape), reason.reshape(shape)
-    )
+    return k, np.sqrt(rss / (mean.size - 2) * inverse[1, 1]), rss
 
 
 def correct_leakage_by_transit(

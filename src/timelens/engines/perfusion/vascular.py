@@ -54,6 +54,9 @@ class VascularModel:
         Middle in s, and standard deviation of the logarithm.
     prior_delay
         Mean and standard deviation in s.
+    free_baseline
+        Curves lie on an unknown constant, as those do whose zero is the mean of a few noisy frames. The series must
+        then begin before the bolus.
     haematocrit_factor, density
         As for :func:`~timelens.engines.perfusion.first_pass.blood_volume`.
     """
@@ -76,6 +79,7 @@ class VascularModel:
         shape: tuple[float, float] = (0.5, 64.0),
         prior_mtt: tuple[float, float] = (8.0, 0.8),
         prior_delay: tuple[float, float] = (1.0, 3.0),
+        free_baseline: bool = False,
         haematocrit_factor: float = HAEMATOCRIT_FACTOR,
         density: float = TISSUE_DENSITY,
     ) -> None:
@@ -89,7 +93,10 @@ class VascularModel:
                 "A prior has a middle and a positive width", field="prior", found=f"{prior_mtt}, {prior_delay}"
             )
         self.factor = haematocrit_factor / density
-        self._atoms = TransitDictionary.of(self.arterial, self.dt, mtt=mtt, shape=shape, delay=delay)
+        self.free_baseline = free_baseline
+        self._atoms = TransitDictionary.of(
+            self.arterial, self.dt, mtt=mtt, shape=shape, delay=delay, centred=free_baseline
+        )
         self._nodes = np.array([[nodes[0], nodes[1] - nodes[0]] for nodes in self._atoms.nodes])
         mean = np.array([np.log(prior_mtt[0]), 0.0, prior_delay[0]])
         self._centre = (mean - self._nodes[:, 0]) / self._nodes[:, 1]
@@ -158,13 +165,16 @@ class VascularModel:
             reason[sound & ~(relative["cbf"] <= IMPRECISE_ABOVE)] |= int(Reason.IMPRECISE)
 
         def interval(name: str, level: float, at: int) -> tuple[float, float]:
-            half = t_quantile(level, self.times.size - 4) * float(relative[name][at])
+            half = t_quantile(level, self.times.size - 4 - self.free_baseline) * float(relative[name][at])
             value = float(values[name][at])
             return (value - half, value + half) if name == "delay" else (value / np.exp(half), value * np.exp(half))
 
         predicted = self.predict(values) if curves else None
+        if predicted is not None and self.free_baseline:
+            predicted = predicted + (flat - predicted).mean(axis=0)
         return Fit(
-            "vascular_model", values, errors, dict(self.units), "cbf", found[:, 0, 6], self.times.size, 4, reason,
+            "vascular_model", values, errors, dict(self.units), "cbf", found[:, 0, 6], self.times.size,
+            4 + self.free_baseline, reason,
             predicted=predicted, residuals=None if predicted is None else flat - predicted, profile=interval,
         ).shaped(shape)  # fmt: skip
 
@@ -192,12 +202,14 @@ class VascularModel:
         from timelens.engines.perfusion.transit_posterior import LATTICE, summarise
 
         known = self._atoms
+        if self.free_baseline:
+            curves = curves - curves.mean(axis=0)
         seen = curves.T.astype(np.float32) @ known.basis.T
         start = known.places[np.argmax(seen @ known.coarse.T, axis=1)]
         out = np.empty((curves.shape[1], 2, 7))
-        power = np.square(curves).sum(axis=0)
+        power, frames = np.square(curves).sum(axis=0), self.times.size - self.free_baseline
         summarise(
-            known.atoms, seen, power, self.times.size, start, STRIDE, self._nodes, self._centre, self._precision,
+            known.atoms, seen, power, frames, start, STRIDE, self._nodes, self._centre, self._precision,
             LATTICE, out,
         )  # fmt: skip
         return out
