@@ -7,7 +7,14 @@ import pytest
 
 from timelens.errors import UsageError
 from timelens.figures.canvas import png_bytes
-from timelens.figures.cells import composite_figure, interaction_figure, type_colours, type_map_figure
+from timelens.figures.cells import (
+    composite_figure,
+    graph_figure,
+    interaction_figure,
+    neighbourhood_map_figure,
+    type_colours,
+    type_map_figure,
+)
 from timelens.lenses.cytometry.types import SIGNATURES
 
 LABELS = np.kron(np.array([[1, 1, 0], [2, 0, 3]], np.int32), np.ones((10, 10), np.int32))
@@ -24,6 +31,10 @@ def test_what_makes_no_sense_is_refused():
         type_map_figure(LABELS, {}, (1.0, 1.0))
     with pytest.raises(UsageError, match="row and a column"):
         interaction_figure(["a"], np.zeros((2, 2)))
+    with pytest.raises(UsageError, match="no cells"):
+        neighbourhood_map_figure(LABELS, {}, (1.0, 1.0))
+    with pytest.raises(UsageError, match="no cells"):
+        graph_figure(np.ones(1), np.ones(1), np.zeros((0, 2), int), ["treg"], (50.0, 50.0, 10.0, 10.0))
 
 
 def test_every_type_has_a_colour_and_families_differ_from_each_other():
@@ -60,3 +71,23 @@ def test_scores_are_even_about_zero():
     figure = interaction_figure(["tumour-cell", "treg"], z)
     shown = figure.axes[0].images[0]
     assert shown.norm.vmin == -shown.norm.vmax and shown.get_array().mask.sum() == 1
+
+
+def test_a_rare_marker_is_not_scaled_to_its_background():
+    image = np.full((200, 200), 1.0, "f4")
+    image[:8, :8] = 20.0
+    figure = composite_figure({"DNA": image, "CD20": image}, np.zeros((200, 200), np.int32), (1.0, 1.0))
+    assert any(t.startswith("CD20 to 10") for t in texts(figure))
+
+
+def test_a_map_of_neighbourhoods_counts_cells():
+    figure = neighbourhood_map_figure(LABELS, {1: "0", 2: "1", 3: "0"}, (1.0, 1.0))
+    assert {"neighbourhood 0: 2", "neighbourhood 1: 1"} <= set(texts(figure))
+
+
+def test_a_graph_shows_the_edges_within_its_window():
+    y, x = np.array([5.0, 5.0, 40.0]), np.array([5.0, 15.0, 40.0])
+    figure = graph_figure(y, x, np.array([[0, 1], [1, 2]]), ["treg", "b-cell", "treg"], (0.0, 0.0, 30.0, 30.0))
+    lines, dots = figure.axes[0].collections
+    assert len(lines.get_segments()) == 1 and len(dots.get_offsets()) == 2
+    assert {"regulatory T cells 1", "B, plasma cells 1"} <= set(texts(figure))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, withStroke
 from numpy.typing import NDArray
 
 from timelens.errors import UsageError
@@ -16,14 +17,21 @@ from timelens.figures.palette import INK, MUTED, region_colour
 from timelens.figures.panel import Panel, colour_bar, legend, plain_name
 from timelens.figures.tissue import CELL_GROUPS
 
-__all__ = ["composite_figure", "interaction_figure", "type_colours", "type_map_figure"]
+__all__ = [
+    "composite_figure",
+    "graph_figure",
+    "interaction_figure",
+    "neighbourhood_map_figure",
+    "type_colours",
+    "type_map_figure",
+]
 
 #: Colours of channels in a composite, the first for nuclei.
 CHANNEL_COLOURS = ("#3f6cff", "#ff3b30", "#34c759", "#ffcc00")
 _FAMILIES = {"t-cell": "other T cells", "tam": "macrophages", "tan": "neutrophils, MDSC"}
 _UNKNOWN = ("unknown", "#d5dae0")
 _OTHER_T = region_colour(2)
-_BRIGHT = 0.995
+_BRIGHT, _RARE = 0.995, 0.9999
 #: Outlines of more cells than this would hide the picture.
 _MOST_OUTLINES = 3000
 _MOST_TYPES = 24
@@ -70,7 +78,9 @@ def composite_figure(
     entries = []
     for colour, (name, image) in zip(CHANNEL_COLOURS, channels.items(), strict=False):
         known = image[np.isfinite(image)]
-        top = float(np.quantile(known, _BRIGHT)) if known.size else 0.0
+        # Where few cells bear a marker, a quantile of all pixels lies in the background.
+        usual, rare = np.quantile(known, [_BRIGHT, _RARE]) if known.size else (0.0, 0.0)
+        top = max(float(usual), float(rare) / 2)
         top = top if top > 0 else float(known.max(initial=0.0)) or 1.0
         rgb += np.clip(np.nan_to_num(image) / top, 0, 1)[..., None] * np.array(to_rgb(colour))
         entries.append(("■", f"{plain_name(name, 18)} to {top:.3g}", colour))
@@ -109,26 +119,113 @@ def type_map_figure(
     UsageError
         If there are no cells.
     """
-    if not types:
-        raise UsageError("There are no cells to draw", field="types", found="0 cells")
     colours = type_colours(sorted(set(types.values())))
+    groups = {label: colours[kind] for label, kind in types.items()}
+    return _filled_figure(labels, groups, pixel_um, title or f"{len(types):,} cells", by_size=True)
+
+
+def neighbourhood_map_figure(
+    labels: NDArray[np.int32], neighbourhoods: Mapping[int, str], pixel_um: tuple[float, float]
+) -> Figure:
+    """Cells filled with the colour of their neighbourhood.
+
+    Parameters
+    ----------
+    labels
+        Cells (y, x).
+    neighbourhoods
+        Label to neighbourhood, ``0``, ``1`` ...
+    pixel_um
+        Size of a pixel along (y, x).
+
+    Raises
+    ------
+    UsageError
+        If there are no cells.
+    """
+    names = sorted(set(neighbourhoods.values()))
+    colours = {name: (f"neighbourhood {name}:", region_colour(k + 1)) for k, name in enumerate(names)}
+    groups = {label: colours[name] for label, name in neighbourhoods.items()}
+    return _filled_figure(labels, groups, pixel_um, "Neighbourhoods", by_size=False)
+
+
+def _filled_figure(
+    labels: NDArray[np.int32],
+    groups: Mapping[int, tuple[str, str]],
+    pixel_um: tuple[float, float],
+    title: str,
+    *,
+    by_size: bool,
+) -> Figure:
+    """Cells in the colours of their groups, with a legend that counts them."""
+    if not groups:
+        raise UsageError("There are no cells to draw", field="types", found="0 cells")
     table = np.ones((int(labels.max()) + 1, 3))
-    for label, kind in types.items():
-        table[label] = to_rgb(colours[kind][1])
-    rgb = table[labels]
+    for label, (_, colour) in groups.items():
+        table[label] = to_rgb(colour)
     figure, panel = _panel(labels.shape, pixel_um)
     height, width = labels.shape[0] * pixel_um[0], labels.shape[1] * pixel_um[1]
-    panel.axes.imshow(rgb, extent=(0, width, height, 0), interpolation="nearest", aspect="auto")
-    if len(types) <= _MOST_OUTLINES:
+    panel.axes.imshow(table[labels], extent=(0, width, height, 0), interpolation="nearest", aspect="auto")
+    if len(groups) <= _MOST_OUTLINES:
         segments = _borders(labels) * [pixel_um[1], pixel_um[0]]
         panel.axes.add_collection(LineCollection(list(segments), colors=MUTED, linewidths=0.35))
-    panel.title(title or f"{len(types)} cells")
+    panel.title(title)
     _scale_bar(panel, width)
+    legend(figure, _right(panel), _top(panel), _counted(groups.values(), by_size=by_size))
+    return figure
+
+
+def _counted(groups: Iterable[tuple[str, str]], *, by_size: bool) -> list[tuple[str, str, str]]:
+    """Lines of a legend: each group with its number of cells."""
     counted: dict[tuple[str, str], int] = {}
-    for kind in types.values():
-        counted[colours[kind]] = counted.get(colours[kind], 0) + 1
-    order = sorted(counted.items(), key=lambda item: -item[1])
-    legend(figure, _right(panel), _top(panel), [("■", f"{group} {n}", colour) for (group, colour), n in order])
+    for group in groups:
+        counted[group] = counted.get(group, 0) + 1
+    order = sorted(counted.items(), key=lambda item: (-item[1], item[0]) if by_size else item[0])
+    return [("■", f"{group} {n:,}", colour) for (group, colour), n in order]
+
+
+def graph_figure(
+    y: NDArray[np.float64],
+    x: NDArray[np.float64],
+    edges: NDArray[np.int64],
+    types: Sequence[str],
+    window_um: tuple[float, float, float, float],
+) -> Figure:
+    """Cells as dots in the colours of their types, with lines between neighbours.
+
+    Parameters
+    ----------
+    y, x
+        Positions in micrometres.
+    edges
+        Places of the two cells of each edge, shape (edges, 2).
+    types
+        Of each cell.
+    window_um
+        What is shown: top, left, height and width. Of more than some hundreds of cells the lines cannot be told apart.
+
+    Raises
+    ------
+    UsageError
+        If there are no cells in the window.
+    """
+    top, left, height, width = window_um
+    shown = (y >= top) & (y <= top + height) & (x >= left) & (x <= left + width)
+    if not shown.any():
+        raise UsageError("There are no cells to draw", field="types", found="0 cells")
+    figure, panel = _panel((1, 1), (height, width))
+    places = np.column_stack([x - left, y - top])
+    seen = shown[edges[:, 0]] & shown[edges[:, 1]]
+    lines = places[edges[seen]]
+    panel.axes.add_collection(LineCollection(list(lines), colors="#7b8794", linewidths=0.55, alpha=0.8))
+    colours = type_colours(sorted(set(types)))
+    kinds = [colours[t] for t, s in zip(types, shown, strict=True) if s]
+    dot = float(np.clip(1.1e4 / shown.sum(), 5.0, 40.0))
+    across, down = places[shown].T
+    panel.axes.scatter(across, down, s=dot, c=[c for _, c in kinds], edgecolors=INK, linewidths=0.25, zorder=3)
+    panel.title(f"Neighbours in {width:.0f} by {height:.0f} µm")
+    _scale_bar(panel, width)
+    legend(figure, _right(panel), _top(panel), _counted(kinds, by_size=True))
     return figure
 
 
@@ -191,10 +288,13 @@ def _scale_bar(panel: Panel, width_um: float) -> None:
     height = panel.window[3]
     y, x = height * 0.96, width_um * 0.03
     colour = "white" if panel.dark else INK
-    panel.axes.plot([x, x + length], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
+    halo = "black" if panel.dark else "white"
+    (line,) = panel.axes.plot([x, x + length], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=5)
+    line.set_path_effects([withStroke(linewidth=4.2, foreground=halo), Normal()])
     panel.axes.text(
-        x + length / 2, y - 0.012 * height, f"{length} µm", color=colour, fontsize=8, ha="center", va="bottom"
-    )
+        x + length / 2, y - 0.012 * height, f"{length} µm", color=colour, fontsize=8, ha="center", va="bottom",
+        zorder=5, path_effects=[withStroke(linewidth=2.6, foreground=halo)],
+    )  # fmt: skip
 
 
 def _borders(labels: NDArray[np.int32]) -> NDArray[np.float64]:

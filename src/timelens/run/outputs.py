@@ -11,6 +11,7 @@ from typing import Any
 from timelens.errors import Problem
 from timelens.formats import nifti
 from timelens.run.cell_outputs import write_cells
+from timelens.run.cell_pictures import draw_slide
 from timelens.run.files import bids_label, output_stem, write_json
 from timelens.run.inventory import SessionEntry
 from timelens.run.pictures import Album, draw, symbol_of
@@ -73,6 +74,7 @@ def write_result(
         outputs += [_written(path, folder) for path in write_cells(place, stem, result)]
         album = Album(folder, stem, primary)
         draw(album, result, _ct_of(by_id.get(primary), acquisitions))
+        draw_slide(album, by_id.get(primary), acquisitions)
         draw_truth(album, result, by_id.get(primary), truth)
         pictures += album.records
     write_json(folder / "measurements.json", rows)

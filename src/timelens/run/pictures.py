@@ -82,7 +82,7 @@ def draw(album: Album, result: Result, ct: Image | None) -> None:
     ct
         A CT in the frame of reference of the scan, or None.
     """
-    from timelens.run.cell_outputs import draw_cells
+    from timelens.run.cell_pictures import draw_cells
     from timelens.run.kinetic_pictures import draw_curves, draw_parameter_map
 
     draw_cells(album, result)
