@@ -49,19 +49,23 @@ def temporal_variance(signal: ArrayLike) -> Floats:
     return np.asarray(np.mean(np.square(late[2:] - 2 * late[1:-1] + late[:-2]), axis=0) / 6)
 
 
-def without_floor(magnitude: ArrayLike, variance: ArrayLike) -> Floats:
-    """Magnitudes less the mean excess ``variance / (2 magnitude)`` by the noise of one channel.
+def without_floor(magnitude: ArrayLike, variance: ArrayLike, *, mean: bool = False) -> Floats:
+    """Magnitudes less their mean excess by the noise of both channels.
 
     Parameters
     ----------
     magnitude
-        (frames, ...), of a voxel or the mean of voxels of one tissue.
+        (frames, ...), of voxels, or where ``mean`` is true the mean over many voxels of one tissue.
     variance
         Of the noise of one voxel, broadcast against it. Several coils added as squares have a higher floor.
+    mean
+        Of voxels ``variance / (2 magnitude)`` is taken off, for then their mean is the signal; a mean itself needs the
+        next order of the expansion.
     """
     m = np.asarray(magnitude, dtype=np.float64)
     with np.errstate(all="ignore"):
         part = np.asarray(variance, dtype=np.float64) / (2 * np.square(m))
+        part = part * (1 + 1.5 * part) if mean else part
     return m * (1 - np.clip(np.nan_to_num(part), 0.0, _MOST_FLOOR))
 
 

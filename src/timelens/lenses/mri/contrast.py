@@ -21,6 +21,7 @@ from timelens.engines.mr_signal import (
     without_floor,
 )
 from timelens.engines.relaxometry import VariableFlipAngle
+from timelens.engines.relaxometry.flip_angle_bias import flip_angle_noise
 from timelens.lenses.mri.relaxometry import series_axis
 from timelens.lenses.mri.settings import Before
 from timelens.study.image import Image
@@ -33,12 +34,12 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class FlipSignal:
-    """Flip angles (deg), their signal (angles, z, y, x) on the grid of the dynamic series, TR in s, and B1."""
+    """Flip angles (deg), TR in s, B1, and their signal (angles, z, y, x) where it has the grid of the series."""
 
     angles: Floats
-    signal: Floats
     tr: float
     b1: Floats
+    signal: Floats | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ class ContrastSignal:
     tr, flip, relaxivity, baseline
         s, degrees, L/mmol/s, frames before contrast.
     flips
-        Those that T1 comes from, where they have the grid of the series.
+        Those that T1 comes from.
     t1_factor
         What every T1 is multiplied with.
     """
@@ -75,7 +76,8 @@ class ContrastSignal:
         """Concentration (frames, voxels) in mmol/L of the voxels of a region; their mean is not biased by noise."""
         raw = self.signal[:, mask]
         noise = float(np.nan_to_num(np.nanmean(temporal_variance(raw)))) if raw.shape[1] else 0.0
-        seen, t1, b1 = without_floor(raw, noise), self.t1[mask] * self.t1_factor, self.b1[mask]
+        seen, b1 = without_floor(raw, noise), self.b1[mask]
+        t1 = (self.t1[mask] - self._t1_excess(mask)) * self.t1_factor
         found = self._converted(seen, t1, b1)
         variance = float(np.nan_to_num(np.nanmean(self.t1_variance[mask]))) if raw.shape[1] else 0.0
         return found - self._bias(seen, t1, b1, noise, variance)
@@ -85,7 +87,7 @@ class ContrastSignal:
         known = mask & np.isfinite(self.t1) & np.isfinite(self.signal).all(axis=0)
         raw = self.signal[:, known]
         noise, count = float(np.nanmean(temporal_variance(raw))), raw.shape[1]
-        seen = without_floor(raw.mean(axis=1), noise)[:, None]
+        seen = without_floor(raw.mean(axis=1), noise, mean=True)[:, None]
         b1 = self.b1[known].mean(keepdims=True)
         t1 = np.array([self._arterial_t1(known) * self.t1_factor])
         variance = float(np.nan_to_num(np.nanmean(self.t1_variance[known]))) / count
@@ -100,13 +102,34 @@ class ContrastSignal:
 
     def _arterial_t1(self, known: Mask) -> float:
         """Of the mean signal of the flip angles: a mean of T1 of voxels is too high by its own convexity."""
-        if self.flips is not None:
-            fit = VariableFlipAngle(self.flips.angles, self.flips.tr, method="nonlinear").fit(
-                self.flips.signal[:, known].mean(axis=1), b1=float(self.flips.b1[known].mean())
-            )
-            if np.isfinite(fit.parameters["t1"]):
-                return float(fit.parameters["t1"])
-        return float(self.t1[known].mean())
+        fitted = self._t1_of_mean(known)
+        return fitted[1] if fitted else float(self.t1[known].mean() - self._t1_excess(known))
+
+    def _t1_excess(self, mask: Mask) -> float:
+        """By how much T1 of the voxels of a region is too high on average, by its fit and by the floor, s."""
+        known = mask & np.isfinite(self.t1)
+        if self.flips is None or not known.any():
+            return 0.0
+        typical, variance = float(self.t1[known].mean()), float(np.nan_to_num(np.nanmean(self.t1_variance[known])))
+        b1 = float(self.flips.b1[known].mean())
+        bias = flip_angle_noise(typical, self.flips.angles, self.flips.tr, b1=b1).bias_per_variance * variance
+        fitted = self._t1_of_mean(known)
+        return bias + (fitted[0] - fitted[1] if fitted else 0.0)
+
+    def _t1_of_mean(self, known: Mask) -> tuple[float, float] | None:
+        """T1 of the mean signal of the flip angles, with the floor of magnitudes and without it."""
+        if self.flips is None or self.flips.signal is None:
+            return None
+        angles, tr, b1 = self.flips.angles, self.flips.tr, float(self.flips.b1[known].mean())
+        mean, model = self.flips.signal[:, known].mean(axis=1), VariableFlipAngle(angles, tr, method="nonlinear")
+        first = model.fit(mean, b1=b1)
+        t1, m0 = float(first.parameters["t1"]), float(first.parameters["m0"])
+        if not np.isfinite(t1):
+            return None
+        variance = float(np.nan_to_num(np.nanmean(self.t1_variance[known])))
+        noise = variance * m0**2 / flip_angle_noise(t1, angles, tr, b1=b1).variance
+        second = float(model.fit(without_floor(mean, noise, mean=True), b1=b1).parameters["t1"])
+        return t1, second if np.isfinite(second) else t1
 
     def _converted(self, seen: Floats, t1: Floats, b1: Floats) -> Floats:
         return gradient_echo_concentration(
@@ -135,9 +158,10 @@ def contrast_signal(
     flips, b1 = None, here(before.b1, "1", 1.0)
     if before.flips is not None:
         grid = before.flips.image.geometry
-        if grid is not None and place.same_frame(grid) and place.same_grid(grid):
-            _, angles = series_axis(before.flips.image)
-            flips = FlipSignal(angles, before.flips.image.numpy().astype(np.float64), before.flip_tr, b1)
+        same = grid is not None and place.same_frame(grid) and place.same_grid(grid)
+        _, angles = series_axis(before.flips.image)
+        seen = before.flips.image.numpy().astype(np.float64) if same else None
+        flips = FlipSignal(angles, before.flip_tr, b1, seen)
     return ContrastSignal(
         image.numpy().astype(np.float64), here(before.t1, "s", np.nan), np.square(here(before.error, "s", 0.0)),
         b1, tr, flip, relaxivity, baseline, flips,

@@ -1,0 +1,86 @@
+"""Standard errors by parts: voxels of a region, voxels of the artery, stated settings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from timelens.engines.kinetics import InputFunction
+from timelens.lenses.mri.dce_errors import Again, region_errors, resampled, without_groups
+
+FRAMES = 30
+PLASMA = InputFunction(np.arange(FRAMES, dtype=float), np.ones(FRAMES), "plasma", "mmol/L")
+
+
+def scaled(curves: np.ndarray, plasma: InputFunction) -> dict[str, np.ndarray]:
+    """A number that is the mean of the curve over that of the input."""
+    return {"x": curves.mean(axis=0) / plasma.values.mean()}
+
+
+def volume(rng: np.random.Generator, voxels: int = 400, spread: float = 0.2) -> np.ndarray:
+    """Voxels (frames, 1, 1, voxels) whose levels differ."""
+    return np.ones((FRAMES, 1, 1, 1)) * (1 + rng.normal(0, spread, voxels))
+
+
+def test_a_region_of_too_few_voxels_has_only_the_error_of_its_fit(rng: np.random.Generator) -> None:
+    data = volume(rng, 3)
+    part = without_groups(data, np.ones((1, 1, 3), bool))
+    assert part.shape == (FRAMES, 0) and resampled(data[:, 0, 0, 0], part).shape == (FRAMES, 0)
+    found = region_errors(
+        scaled, data.mean(axis=-1)[:, 0], PLASMA, own={"x": np.array([0.05])}, own_degrees=7, parts=[part]
+    )
+    assert found.errors["x"][0] == pytest.approx(0.05)
+    assert found.degrees["x"][0] == pytest.approx(7)
+
+
+@pytest.mark.parametrize("jumps", [False, True])
+def test_voxels_that_are_left_out_or_drawn_give_the_error_of_a_mean(rng: np.random.Generator, jumps: bool) -> None:
+    errors = []
+    for _ in range(200):
+        data = volume(rng)
+        part = without_groups(data, np.ones((1, 1, 400), bool))
+        found = region_errors(
+            scaled, data.mean(axis=-1)[:, 0], PLASMA, own={"x": np.zeros(1)}, own_degrees=7, parts=[part], jumps=jumps
+        )
+        errors.append(found.errors["x"][0])
+        assert found.degrees["x"][0] == pytest.approx(19)
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(0.2 / np.sqrt(400), rel=0.05)
+
+
+def test_parts_add_up_and_stated_settings_are_sure_of_themselves(rng: np.random.Generator) -> None:
+    data = volume(rng)
+    curves = data.mean(axis=-1)[:, 0]
+    part = without_groups(data, np.ones((1, 1, 400), bool))
+    inputs = [PLASMA.scaled(1 + 0.01 * x) for x in rng.normal(0, 1, 20)]
+    changed = [Again("relaxivity", (curves / 1.1, PLASMA), (curves / 0.9, PLASMA))]
+    options = {"own": {"x": np.zeros(1)}, "own_degrees": 7.0, "parts": [part]}
+    alone = region_errors(scaled, curves, PLASMA, **options)
+    both = region_errors(scaled, curves, PLASMA, inputs=inputs, changed=changed, **options)
+    artery = region_errors(scaled, curves, PLASMA, inputs=inputs, **options)
+    value = scaled(curves, PLASMA)["x"][0]
+    stated = both.stated["relaxivity"]["x"][0]
+    assert stated == pytest.approx(value * (1 / 0.9 - 1 / 1.1) / 2)
+    assert both.errors["x"][0] ** 2 == pytest.approx(artery.errors["x"][0] ** 2 + stated**2)
+    means = np.array([1 / one.values.mean() for one in inputs]) * value
+    assert artery.errors["x"][0] ** 2 == pytest.approx(alone.errors["x"][0] ** 2 + 19 * means.var())
+    assert both.degrees["x"][0] > artery.degrees["x"][0] >= 19
+
+
+def test_a_fit_that_fails_without_some_voxels_leaves_the_fits_own_error(rng: np.random.Generator) -> None:
+    data = volume(rng)
+    part = without_groups(data, np.ones((1, 1, 400), bool))
+
+    def breaks(curves: np.ndarray, plasma: InputFunction) -> dict[str, np.ndarray]:
+        return {"x": np.where(np.arange(curves.shape[1]) == 5, np.nan, curves.mean(axis=0))}
+
+    found = region_errors(
+        breaks, data.mean(axis=-1)[:, 0], PLASMA, own={"x": np.array([0.07])}, own_degrees=7, parts=[part]
+    )
+    assert found.errors["x"][0] == pytest.approx(0.07)
+
+
+def test_draws_are_the_same_for_the_same_data(rng: np.random.Generator) -> None:
+    data = volume(rng)
+    part = without_groups(data, np.ones((1, 1, 400), bool))
+    curve = data.mean(axis=-1)[:, 0, 0]
+    np.testing.assert_array_equal(resampled(curve, part), resampled(curve, part))
