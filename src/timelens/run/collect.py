@@ -16,6 +16,7 @@ from timelens.run.groups import write_groups
 from timelens.run.inventory import Inventory, SessionEntry
 from timelens.run.ledger import SessionResults, enter, renamed
 from timelens.run.session import session_folder
+from timelens.run.slides import check_slides
 from timelens.study.export import PROBLEM_COLUMNS, write_csv, write_parquet, write_table
 from timelens.study.measurement import Measurement, from_dict
 from timelens.study.provenance import Run, SourceFile
@@ -71,8 +72,8 @@ def collect(
     measurements = enter(ledger or str(out / "timelens.sqlite"), results)
     write_csv(measurements, out / "measurements.csv")
     write_parquet(measurements, out / "measurements.parquet")
-    problems += [{"subject": "", "session": "", **p.as_dict()} for p in
-                 write_groups(out, measurements, inventory.participants, records, by)[1]]  # fmt: skip
+    of_study = [*check_slides(records), *write_groups(out, measurements, inventory.participants, records, by)[1]]
+    problems += [{"subject": "", "session": "", **p.as_dict()} for p in of_study]
     write_table(out / "problems.csv", ("subject", "session", *PROBLEM_COLUMNS), problems)
     _study_files(inventory, out, records)
     write_crate(out, [one.run for one in results], results=files, name=f"timelens results of {inventory.name}")

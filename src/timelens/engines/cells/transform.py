@@ -77,3 +77,31 @@ def normalise(values: ArrayLike, slides: ArrayLike, *, quantile: float = 0.99) -
     common = np.exp(logs.sum(axis=0) / np.maximum(signal.sum(axis=0), 1))
     factor = np.divide(common, high, out=np.ones_like(high), where=signal)
     return Normalised(table * factor[np.searchsorted(names, slide)], dict(zip(names.tolist(), factor, strict=True)))
+
+
+def landmarks(values: ArrayLike, positive: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Middle of the negative and of the positive group of each marker.
+
+    Parameters
+    ----------
+    values
+        Shape (cells, markers), after the transform; what is not finite is left out.
+    positive
+        Whether each cell bears each marker, same shape.
+
+    Returns
+    -------
+    low, high
+        Medians, shape (markers,); NaN where a group has no cell.
+    """
+    table, borne = np.asarray(values, np.float64), np.asarray(positive, bool)
+    if table.ndim != 2 or borne.shape != table.shape:
+        raise UsageError("Each value is of a positive cell or not", field="positive", found=borne.shape,
+                         expected=table.shape)  # fmt: skip
+    found = np.full((2, table.shape[1]), np.nan)
+    for k in range(table.shape[1]):
+        for side, own in enumerate((~borne[:, k], borne[:, k])):
+            column = table[own & np.isfinite(table[:, k]), k]
+            if len(column):
+                found[side, k] = np.median(column)
+    return found[0], found[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,10 @@ from timelens.engines.cells.transform import arcsinh
 from timelens.engines.cells.window import Window
 from timelens.errors import Problem
 from timelens.lenses.cytometry.markers import canonical
+from timelens.lenses.cytometry.scale import background
 from timelens.lenses.cytometry.types import told
 
-__all__ = ["UNKNOWN", "Cells", "find_cells", "marker_places"]
+__all__ = ["UNKNOWN", "Cells", "Naming", "find_cells", "marker_places", "name_cells"]
 
 UNKNOWN = "unknown"
 _FAINT = "the brighter group is fainter than the floor"
@@ -57,6 +58,10 @@ class Cells:
         Marker that has a threshold to whether each cell is above it.
     graph
         Cells that touch once they have grown.
+    places
+        Marker to the place of its channel.
+    background
+        Channel to counts per pixel that were taken off before types were told; empty where none was.
     """
 
     name: str
@@ -72,6 +77,8 @@ class Cells:
     splits: Mapping[str, float | str]
     positive: Mapping[str, NDArray[np.bool_]]
     graph: Graph
+    places: Mapping[str, int] = field(default_factory=dict)
+    background: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.measures)
@@ -160,9 +167,50 @@ def find_cells(
     if not len(measures):
         problems.append(Problem("There is no cell in this region", field=name or "cells", found="0 cells"))
         return None, problems
+    ground, more = background(values, marks, list(channels), options["background"])
+    problems += more
+    named, more = name_cells(measures.mean - ground, channels, options, title=name)
+    _, graph = contact(marks, reach=reach_um / pixel_um[0])
+    taken = {c: float(level) for c, level in zip(channels, ground, strict=True) if level > 0}
+    found = Cells(
+        name, marks, pixel_um, tuple(channels), measures, window, graph=graph, background=taken, **vars(named)
+    )
+    return found, [*problems, *more]
+
+
+@dataclass(frozen=True, eq=False)
+class Naming:
+    """Types of cells, and how they were told, as :class:`Cells` has them."""
+
+    names: tuple[str, ...]
+    types: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    not_told: Mapping[str, str]
+    splits: Mapping[str, float | str]
+    positive: Mapping[str, NDArray[np.bool_]]
+    places: Mapping[str, int] = field(default_factory=dict)
+
+
+def name_cells(
+    mean: NDArray[np.float64], channels: Sequence[str], options: Mapping[str, Any], *, title: str = ""
+) -> tuple[Naming, list[Problem]]:
+    """Tell the types of cells by their markers.
+
+    Parameters
+    ----------
+    mean
+        Counts of each cell, shape (cells, channels).
+    channels
+        Names of the columns.
+    options
+        Of the step ``types``.
+    title
+        Of the set of cells, for messages.
+    """
+    problems: list[Problem] = []
     places, more = marker_places(channels, options["markers"])
     problems += more
-    table = arcsinh(measures.mean[:, list(places.values())], options["cofactor"])
+    table = arcsinh(mean[:, list(places.values())], options["cofactor"])
     stated = {canonical(m) or m: float(np.arcsinh(t / options["cofactor"])) for m, t in options["thresholds"].items()}
     problems += [_unmeasured(m) for m in stated if m not in places]
     fixed = {m: split_at(table[:, k], stated[m]) for k, m in enumerate(places) if m in stated}
@@ -176,20 +224,18 @@ def find_cells(
     known = told([m for m, reason in reasons.items() if not reason])
     not_told = {k: _why(lacking, reasons) for k, lacking in known.not_told.items()}
     names: tuple[str, ...] = (UNKNOWN,)
-    types, probability = np.zeros(len(measures), np.int64), np.full(len(measures), np.nan)
+    types, probability = np.zeros(len(mean), np.int64), np.full(len(mean), np.nan)
     if known.types:
         found = CellTypeModel(known.types).fit(table, list(places), splits=fixed)
         names, types = found.names, found.label(options["least"])
         probability = found.probability[np.arange(len(types)), types]
         if not found.converged:
-            problems.append(Problem("The types of cells did not settle", field=name or "cells", severity="warning"))
-    _, graph = contact(marks, reach=reach_um / pixel_um[0])
+            problems.append(Problem("The types of cells did not settle", field=title or "cells", severity="warning"))
     thresholds: dict[str, float | str] = {
         m: reasons[m] or float(options["cofactor"] * np.sinh(one.threshold)) for m, one in splits.items()
     }
     positive = {m: table[:, k] >= splits[m].threshold for k, m in enumerate(places) if not reasons[m]}
-    return Cells(name, marks, pixel_um, tuple(channels), measures, window, names, types, probability, not_told,
-                 thresholds, positive, graph), problems  # fmt: skip
+    return Naming(names, types, probability, not_told, thresholds, positive, places), problems
 
 
 def _unmeasured(marker: str) -> Problem:

@@ -77,8 +77,10 @@ class CytometryLens:
         """
         from timelens.lenses.cytometry.cells import find_cells
         from timelens.lenses.cytometry.clean import cleaned
+        from timelens.lenses.cytometry.clustering import add_clusters
         from timelens.lenses.cytometry.immune import add_immune
         from timelens.lenses.cytometry.sample import sample_of
+        from timelens.lenses.cytometry.scale import add_scale
         from timelens.lenses.cytometry.states import add_states
         from timelens.lenses.cytometry.statistics import add_statistics, find_compartments
 
@@ -104,6 +106,8 @@ class CytometryLens:
             add_statistics(sample, parts, merged["space"], np.random.default_rng(DEFAULT_SEED), result)
             add_immune(sample, parts, merged["immune"], merged["types"]["cofactor"], result)
             add_states(cells, parts[0], merged["states"]["exhaustion"], result)
+            add_scale(cells, merged["types"], result)
+            add_clusters(cells, merged["types"], merged["clusters"], np.random.default_rng(DEFAULT_SEED), result)
             result.audit["cytometry"][cells.prefixed("thresholds")] = dict(cells.splits)
             found.append(cells)
             nests.append(parts[0])

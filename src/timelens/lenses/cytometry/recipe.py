@@ -15,8 +15,12 @@ __all__ = ["DEFAULTS", "WHYS", "merged_steps"]
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "clean": {"hot_pixel": 50.0, "spillover": {}},
     "segment": {"cells": "auto", "nuclear": [], "diameter_um": 8.0, "reach_um": 1.0},
-    "types": {"cofactor": 1.0, "floor": 0.5, "markers": {}, "thresholds": {}, "least": 0.5},
+    "types": {
+        "cofactor": 1.0, "floor": 0.5, "markers": {}, "thresholds": {}, "least": 0.5, "background": "none",
+        "normalise": "none",
+    },
     "states": {"exhaustion": "pd1-with-any"},
+    "clusters": {"method": "none", "nearest": 15, "resolution": 1.0},
     "space": {
         "reach_um": 4.0, "nearest": 10, "neighbourhoods": 6, "context_nearest": 100, "context_share": 0.9,
         "margin_um": 50.0, "shuffles": 1000, "pair_reach_um": 100.0, "pair_step_um": 10.0,
@@ -28,16 +32,23 @@ WHYS: Mapping[str, str] = {
     "clean": "single bright pixels are artefacts of the detector; spillover is taken back where a matrix is stated",
     "segment": "given masks as they are, each set by itself; else nuclei and their surroundings",
     "types": "the types of the knowledge base that this panel can tell; the others are named",
+    "clusters": "groups of cells that are found without the table of types, and named by it; only where asked for",
     "states": "what cells of a type are doing; exhaustion is a definition with a name",
     "space": "neighbours are cells that touch once grown; chance is a shuffle of types over cells",
     "immune": "what counts as many cells, or as a lymphoid structure, is a convention with a name",
 }
 _CELLS = ("auto", "given", "own")
+_WORDS = {
+    ("clusters", "method"): ("none", "louvain", "leiden"),
+    ("types", "background"): ("none", "ground", "floor"),
+    ("types", "normalise"): ("none", "landmark"),
+}
 #: Numbers and what they may be: least value, whether it is itself allowed.
 _LEAST = {
     "diameter_um": (0.0, False), "reach_um": (0.0, True), "cofactor": (0.0, False), "least": (0.0, True),
     "floor": (0.0, True),
     "nearest": (1, True), "neighbourhoods": (0, True), "margin_um": (0.0, False), "shuffles": (100, True),
+    "resolution": (0.0, False),
     "context_nearest": (1, True), "context_share": (0.0, False), "pair_reach_um": (0.0, False),
     "pair_step_um": (0.0, False), "profile_um": (0.0, False), "profile_reach_um": (0.0, False),
 }  # fmt: skip
@@ -77,6 +88,10 @@ def merged_steps(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for step, part in (("types", "least"), ("space", "context_share")):
         if merged[step][part] > 1:
             raise UsageError("A probability or part is at most 1", field=f"{step}: {part}", found=merged[step][part])
+    for (step, part), known in _WORDS.items():
+        if merged[step][part] not in known:
+            raise UsageError("There is no such method", field=f"{step}: {part}", found=merged[step][part],
+                             expected=", ".join(known))  # fmt: skip
     exhaustion(merged["states"]["exhaustion"])
     cut_offs(merged["immune"]["cut_offs"])
     lymphoid_profile(merged["immune"]["lymphoid"])
