@@ -86,7 +86,7 @@ def codes(store, h5py):
 def test_damaged_layouts_are_refused(h5py, tmp_path, change, said):
     spoil(h5py, tmp_path / "a.h5ad", change)
     with pytest.raises(FormatError, match=said):
-        h5ad.read(tmp_path / "a.h5ad")
+        h5ad.read_table(tmp_path / "a.h5ad")
 
 
 def linked(store, h5py):
@@ -108,7 +108,7 @@ def test_files_that_lead_elsewhere_are_refused(h5py, tmp_path, change):
     (tmp_path / "b.bin").write_bytes(bytes(48))
     spoil(h5py, tmp_path / "a.h5ad", change)
     with pytest.raises(UnsafeFileError, match=r"is a link|lie in other files"):
-        h5ad.read(tmp_path / "a.h5ad")
+        h5ad.read_table(tmp_path / "a.h5ad")
 
 
 def huge(store, h5py):
@@ -123,13 +123,13 @@ def endless(store, h5py):
 def test_files_without_measure_are_refused(h5py, tmp_path, change, said):
     spoil(h5py, tmp_path / "a.h5ad", change)
     with pytest.raises(FormatError, match=said):
-        h5ad.read(tmp_path / "a.h5ad")
+        h5ad.read_table(tmp_path / "a.h5ad")
 
 
 def test_no_hdf5_is_refused(h5py, tmp_path):
     (tmp_path / "b.h5ad").write_bytes(b"no HDF5")
     with pytest.raises(FormatError, match="damaged"):
-        h5ad.read(tmp_path / "b.h5ad")
+        h5ad.read_table(tmp_path / "b.h5ad")
 
 
 def foreign(h5py, path, **parts):
@@ -141,14 +141,14 @@ def foreign(h5py, path, **parts):
 
 def test_files_of_others_need_positions_and_units(h5py, tmp_path):
     with pytest.raises(MissingFieldError, match="no positions"):
-        h5ad.read(foreign(h5py, tmp_path / "c.h5ad"))
+        h5ad.read_table(foreign(h5py, tmp_path / "c.h5ad"))
     spatial = {"spatial": np.zeros((2, 2))}
     path = foreign(h5py, tmp_path / "d.h5ad", obsm=spatial, obs={"size": np.array([3, 4])})
     with pytest.raises(MissingFieldError, match="no unit"):
-        h5ad.read(path)
+        h5ad.read_table(path)
     with pytest.raises(MissingFieldError, match="'size' has no unit"):
-        h5ad.read(path, units={"x": "um", "y": "um", "X": "{counts}"})
-    found = h5ad.read(path, units={"x": "um", "y": "um", "X": "{counts}", "*": "1"})
+        h5ad.read_table(path, units={"x": "um", "y": "um", "X": "{counts}"})
+    found = h5ad.read_table(path, units={"x": "um", "y": "um", "X": "{counts}", "*": "1"})
     assert found.column_units["mean_CD8"] == "{counts}" and found.column_units["size"] == "1"
 
 
@@ -156,7 +156,7 @@ def test_cells_go_out_and_come_back(h5py, tmp_path):
     graph = np.array([0, 1, 2, 2]), np.array([1, 0])
     path = h5ad.write(table(), tmp_path / "a.h5ad", graph=graph, about={"image": "roi"})
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5ad"]
-    back = h5ad.read(path)
+    back = h5ad.read_table(path)
     for column in ("x", "y", "area", "mean_CD8"):
         np.testing.assert_array_equal(back.data[column], table().data[column])
     assert list(back.data["type"]) == ["B", "T", "B"] and back.column_units["area"] == "um2"
@@ -179,7 +179,7 @@ def test_sparse_values_and_missing_entries_of_others(h5py, tmp_path):
         whole.create_dataset("values", data=np.array([4, 5]))
         whole.create_dataset("mask", data=np.array([False, True]))
         store["obs"].attrs["column-order"] = ["kind", "n"]
-    back = h5ad.read(path, units={"x": "um", "y": "um", "X": "{counts}", "n": "1"}).data
+    back = h5ad.read_table(path, units={"x": "um", "y": "um", "X": "{counts}", "n": "1"}).data
     assert list(back["mean_CD8"]) == [0.0, 7.0] and list(back["kind"]) == ["", "B"]
     assert back["n"].iloc[0] == 4 and np.isnan(back["n"].iloc[1])
 
@@ -191,4 +191,4 @@ def test_another_program_agrees(h5py, tmp_path):
     assert data.obsp["connectivities"].toarray().tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
     assert data.uns["timelens"]["image"] == "roi" and list(data.obs_names) == ["3", "5", "9"]
     data.write_h5ad(tmp_path / "b.h5ad")
-    pd.testing.assert_frame_equal(h5ad.read(tmp_path / "b.h5ad").data, h5ad.read(tmp_path / "a.h5ad").data)
+    pd.testing.assert_frame_equal(h5ad.read_table(tmp_path / "b.h5ad").data, h5ad.read_table(tmp_path / "a.h5ad").data)

@@ -7,20 +7,33 @@ the units. Files of others state no units: they must be given.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from timelens.errors import FormatError, MissingDependencyError, MissingFieldError, TimelensError, UnsafeFileError
+from timelens.errors import (
+    FormatError,
+    MissingDependencyError,
+    MissingFieldError,
+    Problem,
+    TimelensError,
+    UnsafeFileError,
+    UsageError,
+)
 from timelens.formats import safety
 from timelens.formats.anndata_store import Annotated, Sparse, read_annotated, write_annotated
+from timelens.study.acquisition import Acquisition
+from timelens.study.provenance import SourceFile
 from timelens.study.table import Table
+from timelens.units import conversion_factor
 
-__all__ = ["PREFIX", "annotated", "available", "read", "write"]
+__all__ = ["PREFIX", "annotated", "available", "read", "read_table", "write"]
 
 #: What names of columns of means begin with, before the channel.
 PREFIX = "mean_"
@@ -130,7 +143,81 @@ def write(
     return place
 
 
-def read(path: str | Path, *, units: Mapping[str, str] | None = None) -> Table:
+def read(
+    path: str | Path,
+    *,
+    pixel_size_um: float | None = None,
+    unit: str | None = None,
+    id: str | None = None,  # noqa: A002 - the field's name
+    subject: str = "",
+    session: str = "",
+    modality: str | None = None,
+) -> Acquisition:
+    """Read the cells of a section as an acquisition whose data are a table, positions in micrometres.
+
+    Parameters
+    ----------
+    path
+        The file.
+    pixel_size_um
+        Micrometres per unit of the positions, where the file does not state it: the size of a pixel where they are
+        pixels, 1 where they are micrometres.
+    unit
+        UCUM code of ``X``, where the file does not state it.
+    id, subject, session
+        Where the caller knows them.
+    modality
+        ``cytometry`` by default.
+
+    Raises
+    ------
+    MissingFieldError
+        If nobody states the unit of the positions or of ``X``.
+    FormatError, UnsafeFileError, MissingDependencyError
+        As :func:`read_table`.
+    """
+    data, stated = _opened(path)
+    problems = []
+    if "x" not in stated or "y" not in stated:
+        if pixel_size_um is None:
+            raise MissingFieldError(
+                "The unit of the positions is not known", file=path, field="pixel_size_um", found="nothing",
+                expected="micrometres per unit of obsm['spatial']",
+                mend="state it with pixel_size_um (1 where positions are micrometres)",
+            )  # fmt: skip
+        if not (math.isfinite(pixel_size_um) and pixel_size_um > 0):
+            raise UsageError("A pixel has a positive size", field="pixel_size_um", found=pixel_size_um, expected="um")
+    places = {}
+    for k, name in enumerate("xy"):
+        factor = conversion_factor(stated[name], "um") if name in stated else float(pixel_size_um or math.nan)
+        places[name] = factor * data.obsm["spatial"][:, k]
+    means = {f"{PREFIX}{name}": data.values[:, k] for k, name in enumerate(data.channels)}
+    if unit is None and (silent := [n for n in means if n not in stated]):
+        raise MissingFieldError(
+            "The unit of the values is not known", file=path, field="unit", found="nothing", expected="{counts}, 1 ...",
+            mend=f"state it with unit='{{counts}}': it is not known of {silent[0].removeprefix(PREFIX)}",
+        )  # fmt: skip
+    rest = {n: v for n, v in data.obs.items() if n not in ("x", "y", "cell")}
+    if lost := [n for n, v in rest.items() if np.asarray(v).dtype.kind in "iuf" and n not in stated]:
+        problems.append(
+            Problem("Columns without a unit are left out", str(path), "obs", ", ".join(lost), "a unit per number", "",
+                    "warning")
+        )  # fmt: skip
+    columns = {"cell": list(data.cells), **places, **{n: v for n, v in rest.items() if n not in lost}, **means}
+    known = {n: stated.get(n) or str(unit) for n in columns if n in stated or n in means} | {"x": "um", "y": "um"}
+    return Acquisition(
+        id=id or Path(path).stem,
+        modality=modality or "cytometry",
+        data=_table(columns, known, path),
+        subject=subject,
+        session=session,
+        description=Path(path).stem,
+        sources=(SourceFile.of(path),),
+        problems=tuple(problems),
+    )
+
+
+def read_table(path: str | Path, *, units: Mapping[str, str] | None = None) -> Table:
     """Read a table of cells: ``cell``, ``x``, ``y``, the columns of ``obs``, and ``mean_CHANNEL`` from ``X``.
 
     Parameters
@@ -150,8 +237,31 @@ def read(path: str | Path, *, units: Mapping[str, str] | None = None) -> Table:
     MissingFieldError
         If it has no positions, or a number has no unit.
     """
+    data, stated = _opened(path)
+    stated = stated | dict(units or {})
+    spatial = data.obsm["spatial"]
+    columns: dict[str, Any] = {"cell": list(data.cells), "x": spatial[:, 0], "y": spatial[:, 1]}
+    columns |= {name: values for name, values in data.obs.items() if name not in columns}
+    columns |= {f"{PREFIX}{name}": data.values[:, k] for k, name in enumerate(data.channels)}
+    for name in columns:
+        rest = stated.get("X") if name.startswith(PREFIX) else stated.get("*") if name not in ("x", "y") else None
+        if name not in stated and rest is not None:
+            stated[name] = rest
+    return _table(columns, stated, path)
+
+
+def _table(columns: Mapping[str, Any], units: Mapping[str, str], path: str | Path) -> Table:
     import pandas as pd
 
+    frame = pd.DataFrame(dict(columns))
+    try:
+        return Table(frame, {c: units[c] for c in frame.columns if c in units and frame[c].dtype.kind in "iuf"})
+    except TimelensError as error:
+        raise error.at(file=path) from None
+
+
+def _opened(path: str | Path) -> tuple[Annotated, dict[str, str]]:
+    """What the file holds, with positions, and the units that it states."""
     h5py, place = _h5py(), safety.existing(path)
     try:
         with h5py.File(place, "r") as store:
@@ -162,24 +272,14 @@ def read(path: str | Path, *, units: Mapping[str, str] | None = None) -> Table:
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, MemoryError) as error:
         raise FormatError("The AnnData file is damaged", file=path, field="h5ad", found=str(error)[:200]) from error
     spatial = np.asarray(data.obsm.get("spatial", np.empty((0, 0))), float)
-    if spatial.shape[1:] != (2,):
-        raise MissingFieldError("The cells have no positions", file=path, field="obsm['spatial']", found="nothing",
+    if spatial.shape[1:] != (2,) or not np.isfinite(spatial).all():
+        raise MissingFieldError("The cells have no positions", file=path, field="obsm['spatial']",
+                                found="not finite" if spatial.shape[1:] == (2,) else "nothing",
                                 expected="x and y of each cell")  # fmt: skip
     about = data.uns.get(_UNITS, {})
-    stated = {str(k): str(v) for k, v in dict(about.get("units", {})).items()} | dict(units or {})
-    columns: dict[str, Any] = {"cell": list(data.cells), "x": spatial[:, 0], "y": spatial[:, 1]}
-    columns |= {name: values for name, values in data.obs.items() if name not in ("x", "y", "cell")}
-    columns |= {f"{PREFIX}{name}": data.values[:, k] for k, name in enumerate(data.channels)}
-    frame = pd.DataFrame(columns)
-    numbers = [c for c in frame.columns if frame[c].dtype.kind in "iuf"]
-    for name in numbers:
-        rest = stated.get("X") if str(name).startswith(PREFIX) else stated.get("*") if name not in "xy" else None
-        if name not in stated and rest is not None:
-            stated[name] = rest
-    try:
-        return Table(frame, {c: stated[c] for c in numbers if c in stated})
-    except TimelensError as error:
-        raise error.at(file=path) from None
+    said = about.get("units", {}) if isinstance(about, Mapping) else {}
+    stated = {str(k): str(v) for k, v in said.items()} if isinstance(said, Mapping) else {}
+    return replace(data, obsm={"spatial": spatial}), stated
 
 
 def _check(store: Any, place: Path, h5py: Any) -> None:

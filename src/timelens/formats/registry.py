@@ -27,6 +27,7 @@ READERS = {
     "blood": "timelens.formats.blood",
     "dicom": "timelens.formats.dicom",
     "ecat": "timelens.formats.ecat",
+    "h5ad": "timelens.formats.h5ad",
     "imc-txt": "timelens.formats.cytometry.txt",
     "interfile": "timelens.formats.interfile",
     "mcd": "timelens.formats.cytometry.mcd",
@@ -159,6 +160,7 @@ def _by_name(place: Path) -> str | None:
         ".ome.tif": "ome-tiff",
         ".ome.tiff": "ome-tiff",
         ".mcd": "mcd",
+        ".h5ad": "h5ad",
     }
     name = place.name.lower()
     return next((kind for ending, kind in endings.items() if name.endswith(ending)), None)

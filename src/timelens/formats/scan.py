@@ -27,6 +27,8 @@ from timelens.study.region import Region, Role
 __all__ = ["Found", "Scan", "guess_role", "load_acquisition", "load_region", "scan_folder"]
 
 _MODALITIES = {"PT": "pet", "CT": "ct", "MR": "mr", "NM": "nm"}
+#: Formats whose readers take the size of a pixel where the file is silent.
+_SIZED = ("h5ad", "ome-tiff", "tiff")
 _REGION_KINDS = {"seg": "dicom-seg", "rtstruct": "dicom-rtstruct"}
 #: Words of a file name that say what it is rather than whose.
 _WORDS: dict[str, tuple[str, str]] = {
@@ -264,6 +266,8 @@ def _single(scan: Scan, path: Path, kind: str, files: Sequence[Path] = ()) -> No
     image_kind: Literal["image", "region", "table", "other"] = "region" if labels else "image"
     if kind in ("blood", "pmod-blood"):
         image_kind, modality, labels = "table", "blood", False
+    elif kind == "h5ad":
+        image_kind, modality, labels = "table", "cytometry", False
     elif kind == "bids":
         image_kind = "other"
     elif kind == "bids-mr":
@@ -336,6 +340,7 @@ def load_acquisition(
     session: str,
     modality: str,
     unit: str | None = None,
+    pixel_size_um: float | None = None,
     series: str = "",
     root: Path | None = None,
 ) -> Acquisition:
@@ -360,7 +365,7 @@ def load_acquisition(
         found = blood.read(files[0], described=said, unit=unit)
         found = replace(found, sources=(*found.sources, *more))
     elif kind in ("mcd", "imc-txt") or (kind in cytometry.PICTURES and modality == "cytometry"):
-        found = read_region(files, region=series or None, id=id, unit=unit)
+        found = read_region(files, region=series or None, id=id, unit=unit, pixel_size_um=pixel_size_um)
     elif kind not in registry.READERS:
         raise FormatError(
             "There is no such format",
@@ -370,7 +375,8 @@ def load_acquisition(
             expected=", ".join(sorted(registry.READERS)),
         )
     else:
-        found = registry.read(files[0], unit=unit, modality=modality, id=id, subject=subject, session=session)
+        size = {"pixel_size_um": pixel_size_um} if pixel_size_um is not None and kind in _SIZED else {}
+        found = registry.read(files[0], unit=unit, modality=modality, id=id, subject=subject, session=session, **size)
     data = found.data
     if isinstance(data, Image) and data.geometry is not None and data.geometry.frame is None:
         data = data.with_info(geometry=data.geometry.with_frame(f"of {id}"))

@@ -211,6 +211,8 @@ def _acquisitions(
             problem = _without_root(error.at(file=thing.files[0]).problem, scan.root)
             if problem.field.lower() in ("unit", "units"):
                 item["needs"] = {"unit": "UCUM code of the pixel values, for example Bq/mL or g/mL"}
+            elif problem.field in ("pixel_size_um", "PhysicalSizeX"):
+                item["needs"] = {"pixel_size_um": "size of a pixel, or of a unit of the positions, in micrometres"}
             problems.append(problem)
             continue
         for field in FIELDS:

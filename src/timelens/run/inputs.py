@@ -140,11 +140,21 @@ def _acquisition(item: Mapping[str, Any], files: list[Path], entry: SessionEntry
         session=entry.session,
         modality=str(item["modality"]),
         unit=item.get("unit") if item.get("unit") != UNKNOWN else None,
+        pixel_size_um=_size(item),
         series=str(item.get("series") or ""),
         root=root,
     )
     values = stated_values(item, acquisition)
     return acquisition.stated(**values) if values else acquisition
+
+
+def _size(item: Mapping[str, Any]) -> float | None:
+    said = item.get("pixel_size_um")
+    if said is None or said == UNKNOWN:
+        return None
+    if isinstance(said, bool) or not isinstance(said, (int, float)):
+        raise DataError("The size of a pixel is no number", field="pixel_size_um", found=said, expected="micrometres")
+    return float(said)
 
 
 def _region(item: Mapping[str, Any], files: list[Path], by_id: Mapping[str, Acquisition], root: Path) -> Region:

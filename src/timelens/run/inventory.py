@@ -47,7 +47,8 @@ FIELDS: dict[str, type] = {
     "corrected_image": tuple,
     "decay_reference_time": datetime,
 }
-_KEYS = {"id", "format", "files", "folder", "modality", "description", "unit", "series", "problems", *FIELDS}
+_KEYS = {"id", "format", "files", "folder", "modality", "description", "unit", "series", "problems", *FIELDS,
+         "pixel_size_um"}  # fmt: skip
 _REGION_KEYS = {"id", "format", "files", "folder", "drawn_on", "names", "roles", "series"}
 _SESSION_KEYS = {"subject", "session", "when", "acquisitions", "regions", "options", "identity"}
 _STUDY_KEYS = {"timelens", "study", "root", "participants", "sessions", "options", "not used", "problems"}

@@ -21,6 +21,7 @@ def read_region(
     region: str | None = None,
     id: str | None = None,  # noqa: A002 - the field's name
     unit: str | None = None,
+    pixel_size_um: float | None = None,
 ) -> Acquisition:
     """Read one region from its files.
 
@@ -34,6 +35,8 @@ def read_region(
         Name of the acquisition.
     unit
         UCUM code of the values; counts by default, but for OME pictures, which state it.
+    pixel_size_um
+        Size of a pixel in micrometres, where the file does not state it.
 
     Raises
     ------
@@ -46,11 +49,11 @@ def read_region(
     texts = [f for f in files if f.suffix.lower() != ".csv" and f.is_file() and txt.is_text(f)]
     pictures = [f for f in files if f.name.lower().endswith((".tif", ".tiff", ".zarr"))]
     if slides:
-        found = mcd.read(slides[0], region=region, id=id, unit=unit)
+        found = mcd.read(slides[0], region=region, id=id, unit=unit, pixel_size_um=pixel_size_um)
     elif texts:
-        found = txt.read(texts[0], id=id, unit=unit)
+        found = txt.read(texts[0], id=id, unit=unit, pixel_size_um=pixel_size_um)
     elif pictures:
-        found = _picture(pictures[0], id, unit)
+        found = _picture(pictures[0], id, unit, pixel_size_um)
     else:
         raise UsageError(
             "No file of a region is named", field="files", found=", ".join(f.name for f in files), expected="MCD or TXT"
@@ -59,12 +62,18 @@ def read_region(
     return with_panel(found, panels[0]) if panels else found
 
 
-def _picture(path: Path, id: str | None, unit: str | None) -> Acquisition:  # noqa: A002 - the field's name
+def _picture(
+    path: Path,
+    id: str | None,  # noqa: A002 - the field's name
+    unit: str | None,
+    pixel_size_um: float | None,
+) -> Acquisition:
     """A section that an OME file holds: its channels bear labels, which default to their names."""
     from importlib import import_module
 
     name = "ome_zarr" if path.is_dir() else "ome_tiff"
-    found: Acquisition = import_module(f"timelens.formats.{name}").read(path, unit=unit, id=id)
+    size = {} if pixel_size_um is None or path.is_dir() else {"pixel_size_um": pixel_size_um}
+    found: Acquisition = import_module(f"timelens.formats.{name}").read(path, unit=unit, id=id, **size)
     channels = [str(c) for c in found.image.axes[0].coordinates or ()]
     labels = [str(v) for v in found.extra.get("channel_labels") or channels]
     if found.image.axes[0].name != "c" or not channels or len(labels) != len(channels):
