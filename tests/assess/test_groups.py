@@ -48,13 +48,13 @@ def test_a_missing_label_is_said_and_left_out():
 
 def test_one_patient_in_a_group_has_a_reason():
     (row,) = compared([value("sub-0", 1.0), value("sub-1", 2.0), value("sub-3", 3.0)])
-    assert row.reason == "a has one patient with a number" and math.isnan(row.p_value)
+    assert row.reason == "a number from one patient alone of a" and math.isnan(row.p_value)
     assert row.difference == pytest.approx(1.5) and row.patients_first == 1
 
 
 def test_no_patient_in_a_group_has_a_reason():
     (row,) = compared([value("sub-0", 1.0), value("sub-2", 2.0), value("sub-1", math.nan)])
-    assert row.reason == "no patient of b has a number" and math.isnan(row.difference)
+    assert row.reason == "no number from any patient of b" and math.isnan(row.difference)
     assert row.flags == "no number from 1 of 1 patients of b"
 
 

@@ -281,14 +281,14 @@ def _described(
              for g, m, a in zip(pair, missing, asked, strict=True) if m and a]  # fmt: skip
     if not min(patients):
         lacking = " and ".join(g for g, p in zip(pair, patients, strict=True) if not p)
-        return replace(row, flags="; ".join(flags), reason=f"no patient of {lacking} has a number")
+        return replace(row, flags="; ".join(flags), reason=f"no number from any patient of {lacking}")
     fit = random_intercept([v.value for v in known], [v.subject for v in known],
                            [pair.index(groups[v.subject]) for v in known])  # fmt: skip
     apart = fit.difference(1, level=level)
     row = replace(row, mean_first=float(fit.mean[0]), mean_second=float(fit.mean[1]), difference=apart.value)
     if min(patients) < 2:
         few = " and ".join(g for g, p in zip(pair, patients, strict=True) if p < 2)
-        return replace(row, flags="; ".join(flags), reason=f"{few} has one patient with a number")
+        return replace(row, flags="; ".join(flags), reason=f"a number from one patient alone of {few}")
     if np.ptp([v.value for v in known]) == 0:
         return replace(row, flags="; ".join(flags), reason="all values are equal")
     return replace(row, standard_error=apart.standard_error, lower=apart.lower, upper=apart.upper,

@@ -20,6 +20,7 @@ from timelens.figures.palette import region_colour
 from timelens.figures.text import unit_text
 from timelens.knowledge import quantities
 from timelens.report.audit import plain_text
+from timelens.report.groups import group_views
 from timelens.report.pictures import course_pictures, session_pictures
 from timelens.report.read import Results, Row, SessionResults, read_results
 from timelens.report.scan import ScanView, scan_label, scan_views
@@ -64,6 +65,7 @@ def write(out: Path) -> Path:
         study=_header(results),
         summary=_summary(results, views),
         courses=course_pictures(results.sessions),
+        groups=group_views(out),
         followed=_followed(followed_lesions(results.sessions)),
         sessions=views,
         problems=results.problems,

@@ -14,11 +14,11 @@ from timelens.figures.trend import trend_figure, waterfall_figure
 from timelens.report.read import SessionResults, inside
 from timelens.report.summary import followed_lesions, points
 
-__all__ = ["Picture", "course_pictures", "session_pictures"]
+__all__ = ["Picture", "course_pictures", "drawn", "session_pictures"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LARGEST = 32 << 20
-_ORDER = ("mip", "truth", "slices", "histogram", "fits", "graphical", "input", "tacs", "parameter")
+_ORDER = ("slide", "mip", "truth", "slices", "histogram", "fits", "graphical", "input", "tacs", "parameter")
 _MOST_WATERFALLS = 24
 #: Fewer lesions than this are read faster in the table of followed lesions.
 _LEAST_LESIONS = 3
@@ -76,7 +76,7 @@ def course_pictures(sessions: Sequence[SessionResults]) -> list[Picture]:
             "sessions; below in percent of the first session. Bars show the uncertainty where one is stated."
         )
         title = f"{agent}: course over time" if agent else "Course over time"
-        found.append(_drawn(title, caption, f"Course of {subjects} subjects", "trend", png_bytes(trend_figure(rows))))
+        found.append(drawn(title, caption, f"Course of {subjects} subjects", "trend", png_bytes(trend_figure(rows))))
     if not found:
         return []
     for followed in followed_lesions(sessions)[:_MOST_WATERFALLS]:
@@ -89,11 +89,12 @@ def course_pictures(sessions: Sequence[SessionResults]) -> list[Picture]:
         caption = f"Change of SUVpeak of the lesions followed from {first} to {last}, largest rise first."
         figure = waterfall_figure(changes, symbol="SUVpeak", title=plain_name(whose, 44))
         listed = ", ".join(f"{k} {v:+.0f} %" for k, v in sorted(changes.items()))
-        found.append(_drawn(title, caption, listed, "waterfall", png_bytes(figure)))
+        found.append(drawn(title, caption, listed, "waterfall", png_bytes(figure)))
     return found
 
 
-def _drawn(title: str, caption: str, alt: str, kind: str, data: bytes) -> Picture:
+def drawn(title: str, caption: str, alt: str, kind: str, data: bytes) -> Picture:
+    """A picture that is drawn for the page, from its PNG bytes."""
     width, height = struct.unpack(">II", data[16:24])
     return Picture(title, caption, f"{title}. {alt}", kind, *_shown((width, height)), lambda: data)
 

@@ -26,7 +26,7 @@ def comparisons(found: Sequence[Comparison], problems: Sequence[Problem], file: 
         show.write_json({"file": file, "comparisons": [vars(c) for c in found],
                          "problems": [p.as_dict() for p in problems]})  # fmt: skip
         return
-    tested = sorted((c for c in found if math.isfinite(c.p_value)), key=lambda c: (c.q_value, c.p_value))
+    tested = sorted((c for c in found if math.isfinite(c.p_value)), key=lambda c: (c.q_value, c.p_value, c.p_mixed))
     several = len({c.session for c in found}) > 1
     for pair in dict.fromkeys((c.first, c.second) for c in tested):
         own = [c for c in tested if (c.first, c.second) == pair]
