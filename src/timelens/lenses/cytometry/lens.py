@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from timelens.errors import DataError, MissingFieldError, Problem, UsageError
+from timelens.errors import Problem, UsageError
 from timelens.lenses.cytometry.recipe import DEFAULTS, WHYS, merged_steps
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Administration, Match, Protocol, Recipe, Result, Simulated, Step
 from timelens.study.image import Image
 from timelens.study.provenance import DEFAULT_SEED
 from timelens.study.region import Region
+from timelens.study.table import Table
 
 if TYPE_CHECKING:
     from timelens.lenses.cytometry.cells import Cells
@@ -29,14 +29,18 @@ class CytometryLens:
     name = "cytometry"
 
     def accepts(self, acquisitions: Sequence[Acquisition]) -> Match:
-        """The first region of a slide: an image of modality ``cytometry`` with named channels in one plane."""
+        """The first region of a slide: an image of modality ``cytometry`` with named channels in one plane, or a table.
+
+        A table holds cells that another program found, with their positions.
+        """
         for acquisition in acquisitions:
             image = acquisition.data
             if acquisition.modality == "cytometry" and isinstance(image, Image) and image.geometry is not None:
                 first = image.axes[0]
                 if len(image.shape) == 4 and first.name == "c" and first.coordinates and image.shape[1] == 1:
                     return Match(0.6, {"cytometry": acquisition})  # below PET and MRI: a session may hold them all
-        return Match(0.0)
+        tables = [a for a in acquisitions if _is_cells(a)]
+        return Match(0.5, {"cytometry": tables[0]}) if tables else Match(0.0)
 
     def recipe(self, match: Match, options: Mapping[str, Any]) -> Recipe:
         """The steps with the user's options over the defaults.
@@ -47,7 +51,9 @@ class CytometryLens:
             If a step, parameter or value is unknown.
         """
         merged = merged_steps(options)
-        return Recipe(self.name, tuple(Step(name, merged[name], WHYS[name]) for name in DEFAULTS))
+        given = any(_is_cells(a) for a in match.roles.values())
+        left_out = ("clean", "segment", "clusters") if given else ("table",)
+        return Recipe(self.name, tuple(Step(n, merged[n], WHYS[n]) for n in DEFAULTS if n not in left_out))
 
     def quantify(
         self, inputs: Mapping[str, Acquisition], regions: Sequence[Region], options: Mapping[str, Any]
@@ -81,24 +87,30 @@ class CytometryLens:
         from timelens.lenses.cytometry.immune import add_immune
         from timelens.lenses.cytometry.sample import sample_of
         from timelens.lenses.cytometry.scale import add_scale
+        from timelens.lenses.cytometry.segmentation import find_outlines, nuclear_places
         from timelens.lenses.cytometry.states import add_states
         from timelens.lenses.cytometry.statistics import add_statistics, find_compartments
 
         merged = merged_steps(options)
         scan = inputs["cytometry"]
+        if _is_cells(scan):
+            from timelens.lenses.cytometry.from_table import quantify_table
+
+            return _placed(quantify_table(scan, merged), scan)
         values, metals, labels, problems = cleaned(scan, merged["clean"])
         result = Result(problems=problems)
         pixel_um = _pixel_um(scan)
-        sets, method = self._sets(scan, regions, values, metals, labels, pixel_um, merged["segment"], result)
+        outlines = find_outlines(scan, regions, values, metals, labels, pixel_um, merged["segment"])
         result.audit["cytometry"] = {
-            "cells": method,
+            "cells": outlines.method,
+            **outlines.about,
             "channels": dict(zip(metals, labels, strict=True)),
-            "nuclear": [labels[k] for k in _nuclear(scan, metals, labels, merged["segment"])],
+            "nuclear": [labels[k] for k in nuclear_places(scan, metals, labels, merged["segment"])],
         }
         found, nests, title = [], [], scan.description or scan.id
-        for name, marks in sets.items():
+        for name, marks in outlines.sets.items():
             cells, more = find_cells(name, values, marks, labels, pixel_um, merged["types"],
-                                     reach_um=merged["space"]["reach_um"])  # fmt: skip
+                                     reach_um=merged["space"]["reach_um"], own=outlines.own)  # fmt: skip
             result.problems += [_at(p, scan) for p in more]
             if cells is None:
                 continue
@@ -165,66 +177,6 @@ class CytometryLens:
         return simulate(scene.cells(rng), protocol, rng, name=scene.name, window_mm=scene.window_mm,
                         thickness_um=1e3 * scene.section.thickness_mm, corner_um=scene.corner_um)  # fmt: skip
 
-    def _sets(
-        self,
-        scan: Acquisition,
-        regions: Sequence[Region],
-        values: NDArray[np.float32],
-        metals: Sequence[str],
-        labels: Sequence[str],
-        pixel_um: tuple[float, float],
-        options: Mapping[str, Any],
-        result: Result,
-    ) -> tuple[dict[str, NDArray[np.int32]], str]:
-        """Label images by name, and how they were had."""
-        from timelens.engines.cells.growth import expand
-        from timelens.engines.cells.segment import nuclei
-
-        place = scan.image.geometry
-        assert place is not None
-        given = {
-            r.id: np.asarray(r.labels.numpy()[0], np.int32)
-            for r in regions
-            if r.labels is not None and r.labels.geometry is not None and r.labels.geometry.same_grid(place)
-        }
-        wanted = options["cells"]
-        if wanted == "given" and not given:
-            raise DataError("No mask of cells lies on this region", file=scan.where, field="segment: cells",
-                            found="none", expected="a mask of the same size", mend="segment: {cells: own}")  # fmt: skip
-        if given and wanted != "own":
-            named = _set_names(given, str(scan.extra.get("region_number", ""))) if len(given) > 1 else [""]
-            return dict(zip(named, given.values(), strict=True)), f"given: {', '.join(given)}"
-        chosen = _nuclear(scan, metals, labels, options)
-        if not chosen:
-            raise MissingFieldError(
-                "No channel is known to show nuclei", file=scan.where, field="segment: nuclear",
-                found=", ".join(labels), expected="iridium, DNA, DAPI, histone H3",
-                mend="segment: {nuclear: [CHANNEL]}, or put a mask of the cells beside it",
-            )  # fmt: skip
-        diameter, reach = (float(options[k]) / pixel_um[0] for k in ("diameter_um", "reach_um"))
-        signal = values[chosen].sum(axis=0)
-        found = expand(nuclei(signal, diameter), reach)
-        found[~np.isfinite(signal)] = 0
-        names = ", ".join(labels[k] for k in chosen)
-        return {"": found}, f"own: nuclei of {names}, diameter {options['diameter_um']:g} um, grown by " \
-                            f"{options['reach_um']:g} um"  # fmt: skip
-
-
-def _nuclear(scan: Acquisition, metals: Sequence[str], labels: Sequence[str], options: Mapping[str, Any]) -> list[int]:
-    """Places of the channels that show nuclei: as the user states them, else the panel, else by their names."""
-    from timelens.lenses.cytometry.markers import nuclear_channels
-
-    stated = options["nuclear"] or scan.extra.get("nuclear_channels", ())
-    named = [m for m, n in zip(metals, labels, strict=True) if n in stated]
-    return nuclear_channels(metals, labels, [*stated, *named])
-
-
-def _set_names(ids: Iterable[str], number: str) -> list[str]:
-    """Names of sets of masks without the number of the region, so that a set has one name in all regions."""
-    whole = list(ids)
-    short = [name.removesuffix(f"-{number}") if number else name for name in whole]
-    return short if len(set(short)) == len(short) else whole
-
 
 def _pixel_um(scan: Acquisition) -> tuple[float, float]:
     place = scan.image.geometry
@@ -239,6 +191,16 @@ def _not_told(cells: Cells) -> Problem:
         field="types", found=f"{len(cells.names) - 1} types told, {several} not", expected="the markers of these types",
         mend="types: {markers: {CHANNEL: MARKER}} where a channel is not recognised", severity="warning",
     )  # fmt: skip
+
+
+def _is_cells(scan: Acquisition) -> bool:
+    """A table of cells; asked without loading what measures them."""
+    return scan.modality == "cytometry" and isinstance(scan.data, Table) and {"x", "y"} <= set(scan.data.column_units)
+
+
+def _placed(result: Result, scan: Acquisition) -> Result:
+    result.problems[:] = [_at(p, scan) for p in result.problems]
+    return result
 
 
 def _at(problem: Problem, scan: Acquisition) -> Problem:

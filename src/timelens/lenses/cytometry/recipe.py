@@ -8,16 +8,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from timelens.errors import UsageError
+from timelens.lenses.cytometry.types import SIGNATURES
 
 __all__ = ["DEFAULTS", "WHYS", "merged_steps"]
 
 #: Step to parameters.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "clean": {"hot_pixel": 50.0, "spillover": {}},
-    "segment": {"cells": "auto", "nuclear": [], "diameter_um": 8.0, "reach_um": 1.0},
+    "segment": {
+        "cells": "auto", "method": "classical", "weights": "", "nuclear": [], "diameter_um": 8.0, "reach_um": 3.0,
+        "without_nucleus": True,
+    },
     "types": {
-        "cofactor": 1.0, "floor": 0.5, "markers": {}, "thresholds": {}, "least": 0.5, "background": "none",
-        "normalise": "none",
+        "pixels": "auto", "cofactor": 1.0, "floor": 0.5, "markers": {}, "thresholds": {}, "least": 0.5,
+        "background": "none", "normalise": "none",
     },
     "states": {"exhaustion": "pd1-with-any"},
     "clusters": {"method": "none", "nearest": 15, "resolution": 1.0},
@@ -25,20 +29,24 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "reach_um": 4.0, "nearest": 10, "neighbourhoods": 6, "context_nearest": 100, "context_share": 0.9,
         "margin_um": 50.0, "shuffles": 1000, "pair_reach_um": 100.0, "pair_step_um": 10.0,
     },
+    "table": {"window_um": [], "longest_um": 25.0, "column": "type", "names": {}},
     "immune": {"cut_offs": "cd8-100-100", "lymphoid": "b50-t10", "profile_um": 25.0, "profile_reach_um": 200.0},
 }  # fmt: skip
 #: Why each step is there.
 WHYS: Mapping[str, str] = {
     "clean": "single bright pixels are artefacts of the detector; spillover is taken back where a matrix is stated",
-    "segment": "given masks as they are, each set by itself; else nuclei and their surroundings",
+    "segment": "given masks as they are, each set by itself; else nuclei, grown to where markers change",
     "types": "the types of the knowledge base that this panel can tell; the others are named",
     "clusters": "groups of cells that are found without the table of types, and named by it; only where asked for",
     "states": "what cells of a type are doing; exhaustion is a definition with a name",
+    "table": "cells that another program found: what was looked at, which cells are neighbours, where types stand",
     "space": "neighbours are cells that touch once grown; chance is a shuffle of types over cells",
     "immune": "what counts as many cells, or as a lymphoid structure, is a convention with a name",
 }
 _CELLS = ("auto", "given", "own")
 _WORDS = {
+    ("segment", "method"): ("classical", "cellpose", "stardist"),
+    ("types", "pixels"): ("auto", "whole", "core"),
     ("clusters", "method"): ("none", "louvain", "leiden"),
     ("types", "background"): ("none", "ground", "floor"),
     ("types", "normalise"): ("none", "landmark"),
@@ -48,7 +56,7 @@ _LEAST = {
     "diameter_um": (0.0, False), "reach_um": (0.0, True), "cofactor": (0.0, False), "least": (0.0, True),
     "floor": (0.0, True),
     "nearest": (1, True), "neighbourhoods": (0, True), "margin_um": (0.0, False), "shuffles": (100, True),
-    "resolution": (0.0, False),
+    "resolution": (0.0, False), "longest_um": (0.0, False),
     "context_nearest": (1, True), "context_share": (0.0, False), "pair_reach_um": (0.0, False),
     "pair_step_um": (0.0, False), "profile_um": (0.0, False), "profile_reach_um": (0.0, False),
 }  # fmt: skip
@@ -88,10 +96,14 @@ def merged_steps(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for step, part in (("types", "least"), ("space", "context_share")):
         if merged[step][part] > 1:
             raise UsageError("A probability or part is at most 1", field=f"{step}: {part}", found=merged[step][part])
+    if not isinstance(merged["segment"]["without_nucleus"], bool):
+        raise UsageError("The parameter is yes or no", field="segment: without_nucleus",
+                         found=merged["segment"]["without_nucleus"], expected="true or false")  # fmt: skip
     for (step, part), known in _WORDS.items():
         if merged[step][part] not in known:
             raise UsageError("There is no such method", field=f"{step}: {part}", found=merged[step][part],
                              expected=", ".join(known))  # fmt: skip
+    _table(merged["table"])
     exhaustion(merged["states"]["exhaustion"])
     cut_offs(merged["immune"]["cut_offs"])
     lymphoid_profile(merged["immune"]["lymphoid"])
@@ -115,3 +127,19 @@ def _number(field: str, value: Any, least: float, inclusive: bool, whole: bool =
             "The parameter is no such number", field=field, found=value,
             expected=f"{'a whole number' if whole else 'a number'} {'of at least' if inclusive else 'above'} {least:g}",
         )  # fmt: skip
+
+
+def _table(options: Mapping[str, Any]) -> None:
+    """Refuse options of the step ``table`` that make no sense."""
+    window = options["window_um"]
+    numbers = isinstance(window, list) and all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in window
+    )
+    if not numbers or len(window) not in (0, 4) or (window and not (window[2] > window[0] and window[3] > window[1])):
+        raise UsageError("A window has two corners", field="table: window_um", found=window,
+                         expected="[first x, first y, last x, last y] in um")  # fmt: skip
+    if not isinstance(options["column"], str) or not isinstance(options["names"], Mapping):
+        raise UsageError("The step names a column, and maps names to types", field="table",
+                         found=(options["column"], options["names"]), expected="column: type, names: {}")  # fmt: skip
+    if bad := [v for v in options["names"].values() if str(v) not in SIGNATURES]:
+        raise UsageError("There is no such type", field="table: names", found=bad[0], expected=", ".join(SIGNATURES))
