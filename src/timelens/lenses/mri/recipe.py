@@ -107,6 +107,11 @@ def merged_steps(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             _check(step, name, value)
     if merged["t1"]["source"] == "stated" and merged["t1"]["t1_ms"] is None:
         raise UsageError("A stated T1 must be given", field="t1.t1_ms", found="nothing", expected="T1 in ms")
+    if merged["input"]["delay_error_s"] and merged["exchange"]["delay_s"] is not None:
+        raise UsageError(
+            "A delay that is fitted has the error of the fit", field="input.delay_error_s",
+            found=merged["input"]["delay_error_s"], expected="nothing, or no exchange.delay_s",
+        )  # fmt: skip
     return merged
 
 
