@@ -22,7 +22,7 @@ from scipy import ndimage
 from timelens.engines.cells.partition import HEIGHT, SMALLEST, partition
 from timelens.errors import UsageError
 
-__all__ = ["SADDLE", "nuclei", "tiles"]
+__all__ = ["SADDLE", "nuclei", "opened", "tiles", "towards_otsu"]
 
 FloatArray = NDArray[np.float32]
 
@@ -98,7 +98,7 @@ def nuclei(
     # Where the background is empty, its logarithm would swallow all differences between nuclei.
     scale = max(float(np.median(smooth[known])), _EMPTY * float(smooth.max()), float(np.finfo(np.float32).tiny))
     bright = np.log1p(smooth / np.float32(scale))
-    level = _level(bright[known]) if threshold is None else float(np.log1p(threshold / scale))
+    level = towards_otsu(bright[known]) if threshold is None else float(np.log1p(threshold / scale))
     inside = (bright > level) & known
     if not inside.any():
         return np.zeros(image.shape, np.int32)
@@ -110,7 +110,7 @@ def nuclei(
         relief = _reliefs(bright, inside, diameter, tile)
         label = partition(relief, excess, inside, diameter, saddle)
         _finish(label, excess, smallest, noise, found, RIM * diameter if leftover else 0.0)
-        inside = _opened(inside & (found == 0), RIM * diameter)
+        inside = opened(inside & (found == 0), RIM * diameter)
     found[~known] = 0
     return _in_order(found)
 
@@ -164,7 +164,7 @@ def tiles(shape: tuple[int, ...], tile: int, margin: int) -> Iterator[tuple[tupl
             yield tuple(inner), tuple(outer), tuple(cut)
 
 
-def _level(values: FloatArray) -> float:
+def towards_otsu(values: FloatArray) -> float:
     """A part of the way from the background, the most frequent value below Otsu's threshold (1979), to the latter.
 
     Otsu's threshold parts a histogram into two groups with the least variance; a few very bright nuclei draw it up,
@@ -208,7 +208,7 @@ def _relief(bright: FloatArray, inside: NDArray[np.bool_], diameter: float, reac
     )
 
 
-def _opened(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+def opened(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
     """The parts of a mask that hold a disc."""
     core = ndimage.distance_transform_edt(mask) > radius
     if not core.any():

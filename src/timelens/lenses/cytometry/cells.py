@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from timelens.engines.cells.graph import Graph, contact
 from timelens.engines.cells.measure import CellMeasures, measure_cells
+from timelens.engines.cells.outlines import cores
 from timelens.engines.cells.posterior import CellTypeModel
 from timelens.engines.cells.thresholds import explain, split, split_at
 from timelens.engines.cells.transform import arcsinh
@@ -62,6 +63,8 @@ class Cells:
         Marker to the place of its channel.
     background
         Channel to counts per pixel that were taken off before types were told; empty where none was.
+    core_mean
+        Means of the cores of cells, as ``measures.mean``; None where types are told from whole cells.
     """
 
     name: str
@@ -79,9 +82,15 @@ class Cells:
     graph: Graph
     places: Mapping[str, int] = field(default_factory=dict)
     background: Mapping[str, float] = field(default_factory=dict)
+    core_mean: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.measures)
+
+    @property
+    def telling(self) -> NDArray[np.float64]:
+        """The means that types are told from, shape (cells, channels)."""
+        return self.measures.mean if self.core_mean is None else self.core_mean
 
     @property
     def y_um(self) -> NDArray[np.float64]:
@@ -125,6 +134,7 @@ def find_cells(
     options: Mapping[str, Any],
     *,
     reach_um: float,
+    own: bool = False,
 ) -> tuple[Cells | None, list[Problem]]:
     """Measure the cells of a label image and name their types.
 
@@ -144,6 +154,9 @@ def find_cells(
         Of the step ``types``.
     reach_um
         How far labels grow to find those that touch.
+    own
+        Whether outlines were found here: their borders are uncertain, and types are told from the cores of cells
+        unless the options say otherwise.
 
     Returns
     -------
@@ -169,11 +182,24 @@ def find_cells(
         return None, problems
     ground, more = background(values, marks, list(channels), options["background"])
     problems += more
-    named, more = name_cells(measures.mean - ground, channels, options, title=name)
+    core = options["pixels"] == "core" or (own and options["pixels"] == "auto")
+    core_mean = measure_cells(values, cores(marks), pixel_um).mean if core else None
+    named, more = name_cells(
+        (measures.mean if core_mean is None else core_mean) - ground, channels, options, title=name
+    )
     _, graph = contact(marks, reach=reach_um / pixel_um[0])
     taken = {c: float(level) for c, level in zip(channels, ground, strict=True) if level > 0}
     found = Cells(
-        name, marks, pixel_um, tuple(channels), measures, window, graph=graph, background=taken, **vars(named)
+        name,
+        marks,
+        pixel_um,
+        tuple(channels),
+        measures,
+        window,
+        graph=graph,
+        background=taken,
+        core_mean=core_mean,
+        **vars(named),
     )
     return found, [*problems, *more]
 

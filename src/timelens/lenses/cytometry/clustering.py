@@ -46,7 +46,7 @@ def scaled(cells: Cells, cofactor: float) -> tuple[list[str], NDArray[np.float64
         return list(markers), np.clip(np.column_stack(list(markers.values())), 0.0, 1.0)
     nuclear = set(nuclear_channels(cells.channels, cells.channels))
     kept = [k for k in range(len(cells.channels)) if k not in nuclear]
-    columns = arcsinh(cells.measures.mean[:, kept], cofactor)
+    columns = arcsinh(cells.telling[:, kept], cofactor)
     low, high = np.nanquantile(columns, (0.01, 0.99), axis=0)
     width = np.where(high > low, high - low, 1.0)
     return [cells.channels[k] for k in kept], np.clip((columns - low) / width, 0.0, 1.0)

@@ -206,7 +206,7 @@ def _marked(
         return None
     marked = np.zeros(len(cells), bool)
     for k in there:
-        values = arcsinh(cells.measures.mean[:, k], cofactor)
+        values = arcsinh(cells.telling[:, k], cofactor)
         marked |= np.asarray(split(values).positive(values) > 0.5)
     return marked & ~np.isin(kinds, but)
 

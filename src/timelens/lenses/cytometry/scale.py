@@ -105,4 +105,4 @@ def _signal(cells: Cells, marker: str) -> NDArray[np.float64]:
     """Mean counts of a marker's channel on each cell, above the background that was taken off."""
     channel = cells.places[marker]
     level = cells.background.get(cells.channels[channel], 0.0)
-    return np.asarray(cells.measures.mean[:, channel] - level, np.float64)
+    return np.asarray(cells.telling[:, channel] - level, np.float64)
