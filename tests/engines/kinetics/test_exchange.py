@@ -26,7 +26,7 @@ from timelens.engines.kinetics.exchange_linear import (
     LinearTofts,
     PatlakUptake,
 )
-from timelens.errors import DataError
+from timelens.errors import DataError, UsageError
 
 MINUTE = 60.0
 #: OSIPI's column, our name, the factor to its unit, and its tolerance (absolute, relative).
@@ -173,6 +173,8 @@ def test_refusals(fast: tuple[Frames, InputFunction]) -> None:
         ExtendedTofts(Frames.instants(np.arange(0, 400, 2.0)), plasma)
     with pytest.raises(DataError, match=r"one value per frame"):
         ExtendedTofts(frames, plasma).fit(np.ones(7))
+    with pytest.raises(UsageError, match=r"Unknown solver"):
+        Tofts(frames, plasma, solver="guess")
 
 
 def cases(folder: Path, name: str) -> list[Case]:
@@ -221,6 +223,29 @@ def test_every_published_row_with_its_delay(
             if "highSNR" in row["label"]:
                 assert fit.parameters["k_trans"] * MINUTE == pytest.approx(float(row["Ktrans"]), rel=0.01)
                 assert fit.parameters["v_e"] == pytest.approx(float(row["ve"]), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("file", "model", "outside"),
+    [
+        ("dce_DRO_data_tofts.csv", Tofts, set()),
+        ("dce_DRO_data_extended_tofts.csv", ExtendedTofts, set()),
+        ("2cxm_sd_0.001_delay_5.csv", TwoCompartmentExchange, {"case_14_delayed"}),
+    ],
+)
+def test_published_rows_by_the_dictionary(
+    shared_data: Path, file: str, model: Callable[..., Any], outside: set[str]
+) -> None:
+    """All but the one row whose volumes the data do not tell apart."""
+    found = set()
+    for row, frames, tissue, plasma, delay in cases(shared_data, file):
+        fit = model(frames, plasma.shifted(delay), solver="dictionary").fit(tissue)
+        exact = model(frames, plasma.shifted(delay)).fit(tissue)
+        assert fit.weighted_rss >= exact.weighted_rss * (1 - 1e-9)
+        assert not int(fit.reason) & int(Reason.NOT_CONVERGED)
+        if excess(row, fit) > 1:
+            found.add(row["label"])
+    assert found == outside
 
 
 def freely(case: Case) -> tuple[dict[str, str], Any, float]:

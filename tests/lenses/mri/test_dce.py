@@ -11,6 +11,7 @@ from timelens.engines.mr_signal import SignalReason, spoiled_gradient_echo, with
 from timelens.engines.perfusion import population_input
 from timelens.errors import DataError, UnitError, UsageError
 from timelens.lenses.mri.dce import choose_model, concentration_series, map_exchange
+from timelens.lenses.mri.physics import exchange_concentration
 from timelens.study.axes import default_names
 from timelens.study.image import Image
 from timelens.study.timing import FrameTiming
@@ -96,6 +97,52 @@ def test_the_model_that_made_a_voxel_is_chosen(plasma: InputFunction, rng: np.ra
         choose_model(image, plasma, models=("tofts",))
 
 
+@pytest.mark.parametrize(("noise", "least"), [(0.05, 0.85), (0.2, 0.8)])
+def test_four_models_are_told_apart(
+    plasma: InputFunction, rng: np.random.Generator, noise: float, least: float
+) -> None:
+    """Of 400 voxels of each, with noise as a part of the peak."""
+    times = 2.0 * np.arange(120) + 1.0
+    frames = Frames.instants(times)
+    seen = frame_values(plasma.times, plasma.values, frames)
+    left = 0.2 / 60 * convolve_exponential(plasma.times, plasma.values, 0.2 / 60 / 0.3, frames)
+    kinds = np.stack(
+        [
+            0.03 / 60 * convolve_exponential(plasma.times, plasma.values, 0.0, frames) + 0.05 * seen,
+            left,
+            left + 0.06 * seen,
+            exchange_concentration(plasma, frames, f_p=0.5 / 60, ps=0.2 / 60, v_p=0.08, v_e=0.3)[:, 0],
+        ],
+        axis=1,
+    )
+    curves = kinds[:, None, None, :] + noise * kinds.max(axis=0) * rng.normal(0, 1, (120, 1, 400, 4))
+    image = Image(
+        curves, unit="mmol/L", axes=default_names(4), geometry=grid(2.0, (1, 400, 4)),
+        frames=FrameTiming(times - 1, np.full(120, 2.0)),
+    )  # fmt: skip
+    code = choose_model(image, plasma)["model"].numpy()[0]
+    for k in range(4):
+        assert (code[:, k] == k + 1).mean() > least, k
+
+
+@pytest.mark.parametrize("solver", ["nonlinear", "dictionary", "linear"])
+@pytest.mark.parametrize("model", ["extended_tofts", "two_compartment_exchange"])
+def test_solvers_agree(tissue: tuple[dict[str, np.ndarray], np.ndarray], plasma: InputFunction, model, solver) -> None:
+    truth, curve = tissue
+    image = Image(
+        curve, unit="mmol/L", axes=default_names(4), geometry=grid(), frames=FrameTiming(START, np.full(60, 4.0))
+    )
+    found = map_exchange(image, plasma, model=model, solver=solver)
+    if model == "extended_tofts":
+        within = {"nonlinear": 2e-3, "dictionary": 0.01, "linear": 0.12}[solver]  # trapezoids over frames of 4 s
+        np.testing.assert_allclose(found["k_trans"].numpy(), truth["k_trans"], rtol=within)
+        np.testing.assert_allclose(found["v_e"].numpy(), truth["v_e"], rtol=within)
+    else:
+        total = truth["v_e"] + truth["v_p"]
+        values = found["v_e"].numpy() + found["v_p"].numpy()
+        assert np.nanmedian(np.abs(values / total - 1)) < 0.03
+
+
 def test_voxels_without_t1(tissue: tuple[dict[str, np.ndarray], np.ndarray], plasma: InputFunction) -> None:
     _, curve = tissue
     t1 = np.ones(SHAPE)
@@ -125,3 +172,13 @@ def test_refusals(tissue: tuple[dict[str, np.ndarray], np.ndarray], plasma: Inpu
         map_exchange(found, plasma, model="brix")
     with pytest.raises(UsageError, match=r"no free delay"):
         map_exchange(found, plasma, model="patlak", delay=(0.0, 5.0))
+    with pytest.raises(UsageError, match=r"no free delay"):
+        map_exchange(found, plasma, model="tofts", solver="linear", delay=(0.0, 5.0))
+    with pytest.raises(UsageError, match=r"Unknown solver"):
+        map_exchange(found, plasma, solver="simplex")
+    with pytest.raises(UsageError, match=r"patlak is linear"):
+        map_exchange(found, plasma, model="patlak", solver="dictionary")
+    with pytest.raises(UsageError, match=r"no linear form"):
+        map_exchange(found, plasma, model="two_compartment_uptake", solver="linear")
+    with pytest.raises(UsageError, match=r"neither a dictionary nor a delay"):
+        map_exchange(found, plasma, model="reference_region", solver="dictionary")

@@ -12,7 +12,7 @@ FRAMES = 30
 PLASMA = InputFunction(np.arange(FRAMES, dtype=float), np.ones(FRAMES), "plasma", "mmol/L")
 
 
-def scaled(curves: np.ndarray, plasma: InputFunction) -> dict[str, np.ndarray]:
+def scaled(curves: np.ndarray, plasma: InputFunction, owner: np.ndarray) -> dict[str, np.ndarray]:
     """A number that is the mean of the curve over that of the input."""
     return {"x": curves.mean(axis=0) / plasma.values.mean()}
 
@@ -57,7 +57,7 @@ def test_parts_add_up_and_stated_settings_are_sure_of_themselves(rng: np.random.
     alone = region_errors(scaled, curves, PLASMA, **options)
     both = region_errors(scaled, curves, PLASMA, inputs=inputs, changed=changed, **options)
     artery = region_errors(scaled, curves, PLASMA, inputs=inputs, **options)
-    value = scaled(curves, PLASMA)["x"][0]
+    value = scaled(curves, PLASMA, np.zeros(1))["x"][0]
     stated = both.stated["relaxivity"]["x"][0]
     assert stated == pytest.approx(value * (1 / 0.9 - 1 / 1.1) / 2)
     assert both.errors["x"][0] ** 2 == pytest.approx(artery.errors["x"][0] ** 2 + stated**2)
@@ -70,7 +70,7 @@ def test_a_fit_that_fails_without_some_voxels_leaves_the_fits_own_error(rng: np.
     data = volume(rng)
     part = without_groups(data, np.ones((1, 1, 400), bool))
 
-    def breaks(curves: np.ndarray, plasma: InputFunction) -> dict[str, np.ndarray]:
+    def breaks(curves: np.ndarray, plasma: InputFunction, owner: np.ndarray) -> dict[str, np.ndarray]:
         return {"x": np.where(np.arange(curves.shape[1]) == 5, np.nan, curves.mean(axis=0))}
 
     found = region_errors(

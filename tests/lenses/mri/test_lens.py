@@ -106,7 +106,7 @@ def test_contrast_enhanced_series_with_flip_angles_and_an_artery():
         if within < 0.1:
             assert row.uncertainty < 0.05 * row.value
     assert {r.region for r in result.measurements} == set(TISSUES)
-    assert set(result.tables) == {"tacs", "fits", "input"}
+    assert set(result.tables) >= {"tacs", "fits", "input"}
     fits = result.tables["fits"].data
     assert set(fits["region"]) == set(TISSUES) and np.isfinite(fits["fitted"]).all()
     for name in ("k_trans", "v_e", "v_p", "k_ep"):
@@ -127,6 +127,111 @@ def test_a_stated_t1_relaxivity_and_a_published_input():
     assert any("stands for the patient's own" in p.message for p in result.problems)
 
 
+def rows_of(options, names=("flip", "dce"), seed=1, **plan):
+    result, _ = measured(list(names), options=options, seed=seed, **{**DENSE, **plan})
+    return result, {(r.region, r.quantity): r for r in result.measurements}
+
+
+def test_stated_errors_are_in_the_standard_error():
+    """Relaxivity cancels where the artery is measured; what does not cancel adds up by squares."""
+    _, plain = rows_of({})
+    key = ("tumour", "k_trans")
+    for stated, relative in (
+        ({"input": {"haematocrit_error": 0.1}}, 0.1 * 0.42 / 0.58),
+        ({"input": {"scale_error": 0.2}}, 0.2),
+        ({"signal": {"relaxivity_error": 0.2}}, 0.0),
+    ):
+        result, rows = rows_of(stated)
+        row = rows[key]
+        assert row.value == plain[key].value
+        added = row.uncertainty**2 - plain[key].uncertainty ** 2
+        assert added == pytest.approx((relative * row.value) ** 2, rel=0.1, abs=1e-6 * row.value**2)
+        assert "stated standard errors" in row.method and "stated standard errors" not in plain[key].method
+        assert set(result.audit["dce"]["stated_errors"]) <= {"haematocrit", "scale", "relaxivity"}
+    area = ("tumour", "iauc_60")
+    _, rows = rows_of({"signal": {"relaxivity_error": 0.2}})
+    added = rows[area].uncertainty ** 2 - plain[area].uncertainty ** 2
+    assert np.sqrt(added) == pytest.approx(0.2 * rows[area].value, rel=0.05)  # a concentration goes with it
+
+
+def test_errors_of_b1_t1_and_delay_are_in_the_standard_error():
+    _, plain = rows_of({})
+    for stated, key, least in (
+        ({"signal": {"b1_error": 0.05}}, ("tumour", "iauc_60"), 0.05),
+        ({"t1": {"t1_error": 0.1}}, ("tumour", "iauc_60"), 0.08),
+        ({"input": {"delay_error_s": 2.0}}, ("tumour", "v_p"), 0.05),
+    ):
+        _, rows = rows_of(stated)
+        added = rows[key].uncertainty ** 2 - plain[key].uncertainty ** 2
+        assert added > (least * rows[key].value) ** 2, stated
+    published = {"input": {"source": "population", "scale_error": 0.1}}
+    _, rows = rows_of(published)
+    assert "published input is not" not in rows["tumour", "k_trans"].flags
+    _, rows = rows_of({"input": {"source": "population"}})
+    assert "published input is not" in rows["tumour", "k_trans"].flags
+
+
+def test_a_free_delay_is_reported():
+    result, rows = rows_of({"exchange": {"delay_s": [-3.0, 6.0], "maps": False}}, dce_frames=100)
+    row = rows["tumour", "input_delay"]
+    assert row.unit == "s" and abs(row.value) < 0.3 and 0 < row.uncertainty < 1
+    assert "input_delay" not in result.maps
+
+
+@pytest.mark.parametrize("solver", ["dictionary", "linear"])
+def test_solvers_of_regions(solver):
+    _, plain = rows_of({"exchange": {"maps": False}})
+    _, rows = rows_of({"exchange": {"maps": False, "solver": solver}})
+    row = rows["tumour", "k_trans"]
+    assert row.value == pytest.approx(plain["tumour", "k_trans"].value, rel=0.05)
+    assert f"extended_tofts ({solver})" in row.method
+
+
+def test_the_map_of_model_selection_is_made_where_it_is_asked_for():
+    result, _ = rows_of({"exchange": {"selection": True}}, dce_frames=100)
+    assert result.maps["selected_model"].quantity == "selected_model"
+    assert set(np.unique(result.maps["selected_model"].numpy())) <= {0, 1, 2, 3, 4}
+    assert result.audit["dce"]["selected_model"][3] == "extended_tofts"
+    plain, _ = rows_of({}, dce_frames=100)
+    assert "selected_model" not in plain.maps
+
+
+def test_a_reference_tissue_stands_for_the_artery():
+    """K^trans over that of muscle, without arterial input or relaxivity."""
+    tissues = {
+        "tumour": MrTissue(t1=1.5, f_p=0.5, ps=0.2 / 60, v_p=1e-3, v_e=0.3),
+        "muscle": MrTissue(t1=1.1, f_p=0.5, ps=0.1 / 60, v_p=1e-3, v_e=0.12),
+    }
+    scene = block_scene(tissues, edge=8)
+    muscle = next(n for n, name in scene.names.items() if name == "muscle")
+    scene = replace(scene, roles={**scene.roles, muscle: "reference"})
+    plan = {"series": ["flip", "dce"], "snr": 80.0, **DENSE}
+    seen = LENS.simulate(scene, [], Protocol("mri", plan), np.random.default_rng(1))
+    match = LENS.accepts(seen.acquisitions)
+    for solver in ("auto", "linear"):
+        options = LENS.recipe(match, {"exchange": {"model": "reference_region", "solver": solver}}).options()
+        result = LENS.quantify(match.roles, seen.regions, options)
+        rows = {(r.region, r.quantity): r for r in result.measurements}
+        assert {region for region, _ in rows} == {"tumour"}
+        ratio = rows["tumour", "k_trans_ratio"]
+        assert ratio.value == pytest.approx(2.0, rel=0.15) and ratio.unit == "1"
+        assert 0 < ratio.uncertainty < 0.3
+        assert rows["tumour", "v_e_ratio"].value == pytest.approx(2.5, rel=0.1)
+        assert rows["tumour", "k_ep_reference"].unit == "1/min"
+        assert "a reference tissue" in ratio.method
+
+
+def test_a_haematocrit_that_nobody_states_is_taken_with_a_warning():
+    result, plain = rows_of({})
+    warned = [p for p in result.problems if p.field == "input.haematocrit"]
+    assert len(warned) == 1 and warned[0].severity == "warning" and "0.42" in str(warned[0].found)
+    stated, rows = rows_of({"input": {"haematocrit": 0.3}})
+    assert not [p for p in stated.problems if p.field == "input.haematocrit"]
+    # Plasma is blood over one minus the haematocrit, and K^trans goes with one over it.
+    ratio = rows["tumour", "k_trans"].value / plain["tumour", "k_trans"].value
+    assert ratio == pytest.approx(0.7 / 0.58, rel=1e-3)
+
+
 def test_t1_on_another_grid_is_resampled():
     def coarse(scan):
         if mr_settings(scan).kind != "flip":
@@ -141,23 +246,6 @@ def test_t1_on_another_grid_is_resampled():
         next(r.value for r in x.measurements if (r.region, r.quantity) == ("tumour", "v_e")) for x in (plain, other)
     ]
     assert pick[0] == pytest.approx(pick[1], rel=0.15) and pick[0] != pick[1]
-
-
-def test_first_pass():
-    result, truth = measured(["dsc"], {"tumour": MrTissue(f_p=0.6 / 60, v_p=0.06)}, snr=200.0)
-    rows = {r.quantity: r for r in result.measurements}
-    assert rows["cbv"].value == pytest.approx(truth["tumour", "cbv"].ideal, rel=0.03)
-    for name in ("cbf", "mtt"):
-        assert abs(rows[name].value - truth["tumour", name].ideal) < 4 * rows[name].uncertainty
-    assert rows["cbf"].method.startswith("vascular_model; drawn artery")
-    assert result.audit["dsc"]["method_of_regions"] == "vascular_model"
-    assert {"cbf", "cbv", "mtt", "perfusion_reason"} <= set(result.maps)
-
-
-def test_a_noisy_first_pass_is_deconvolved_and_says_that_it_has_no_error():
-    result, _ = measured(["dsc"], options={"perfusion": {"method": "osvd"}})
-    rows = [r for r in result.measurements if r.quantity == "cbf"]
-    assert all(r.uncertainty_kind == "none" and "no standard error" in r.flags and r.n == 72 for r in rows)
 
 
 def test_without_regions_all_tissue_is_measured():
@@ -255,6 +343,17 @@ BAD_OPTIONS = {
     "stated T1 without value": {"t1": {"source": "stated"}},
     "negative relaxivity": {"signal": {"relaxivity": -4.5}},
     "truth as a number": {"exchange": {"maps": "yes"}},
+    "unknown solver": {"exchange": {"solver": "simplex"}},
+    "selection as a number": {"exchange": {"selection": 1.5}},
+    "rows without a model as text": {"enhancement": {"rows": "all"}},
+    "error of relaxivity in percent": {"signal": {"relaxivity_error": 5}},
+    "negative error of B1": {"signal": {"b1_error": -0.05}},
+    "error of T1 as text": {"t1": {"t1_error": "5 %"}},
+    "error of the haematocrit in percent": {"input": {"haematocrit_error": 10}},
+    "error of the input's scale in percent": {"input": {"scale_error": 20}},
+    "error of the delay in milliseconds": {"input": {"delay_error_s": 2000}},
+    "a delay that is no range": {"exchange": {"delay_s": 5}},
+    "an error of a delay that is fitted": {"exchange": {"delay_s": [0, 5]}, "input": {"delay_error_s": 1}},
 }
 
 
@@ -305,6 +404,12 @@ REFUSED = {
     "all frames are baseline": (
         ["flip", "dce"], {"signal": {"baseline_frames": 100}}, None, "More frames before contrast"),
     "population for a first pass": (["dsc"], {"input": {"source": "population"}}, None, "needs an artery"),
+    "a reference region that is not there": (
+        ["flip", "dce"], {"exchange": {"model": "reference_region"}}, None, "needs a reference tissue"),
+    "a solver that the model does not have": (
+        ["flip", "dce"], {"exchange": {"model": "two_compartment_uptake", "solver": "linear"}}, None, "no linear form"),
+    "a free delay of a linear solver": (
+        ["flip", "dce"], {"exchange": {"solver": "linear", "delay_s": [0, 5]}}, None, "no free delay"),
     "a method of another series": (["flip"], {"relaxation": {"method": "arlo"}}, None, "none for this series"),
 }  # fmt: skip
 

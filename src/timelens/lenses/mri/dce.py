@@ -96,7 +96,10 @@ def exchange_model(
             mend="leave the solver out",
         )  # fmt: skip
     if linear and delay is not None:
-        raise UsageError("A linear model has no free delay", field="delay", found=name, mend="use a non-linear model")
+        raise UsageError(
+            "A linear model has no free delay", field="delay", found=name, expected="no delay",
+            mend="use a non-linear model",
+        )  # fmt: skip
     if linear and name == "reference_region":
         return LinearReferenceRegion(frames, plasma.at(frames.middle))
     if linear and name not in _LINEAR:

@@ -26,8 +26,8 @@ __all__ = ["GROUPS", "Again", "Sureness", "exchange_rows", "region_errors", "res
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-#: Makes numbers (regions,) by name of curves (frames, regions) and an input.
-Estimate = Callable[[Floats, InputFunction], Mapping[str, Floats]]
+#: Makes numbers (curves,) by name of curves (frames, curves), an input, and the region that each curve is of.
+Estimate = Callable[[Floats, InputFunction, NDArray[np.intp]], Mapping[str, Floats]]
 #: Groups of voxels that are left out in turn.
 GROUPS = 20
 
@@ -99,9 +99,11 @@ def region_errors(
         Whether the estimate jumps from frame to frame: voxels are then drawn (:func:`resampled`), not left out.
     """
     drawn = [resampled(curves[:, k], part) for k, part in enumerate(parts)] if jumps else parts
-    value = estimate(curves, plasma)
+    regions = np.arange(curves.shape[1])
+    owners = np.concatenate([regions, *(np.full(part.shape[1], k) for k, part in enumerate(drawn))])
+    value = estimate(curves, plasma, regions)
     tissue, degrees = {name: own[name].copy() for name in value}, {}
-    many = estimate(np.concatenate([curves, *drawn], axis=1), plasma)
+    many = estimate(np.concatenate([curves, *drawn], axis=1), plasma, owners)
     stops = np.cumsum([curves.shape[1], *(part.shape[1] for part in drawn)])
     for name in value:
         degrees[name] = np.full(curves.shape[1], float(own_degrees))
@@ -114,12 +116,12 @@ def region_errors(
                 tissue[name][k], degrees[name][k] = error, part.shape[1] - 1
     pieces = [(tissue, degrees)]
     if inputs:
-        others = [estimate(curves, other) for other in inputs]
+        others = [estimate(curves, other, regions) for other in inputs]
         arterial = {name: _jackknife(np.stack([one[name] for one in others])) for name in value}
         pieces.append((arterial, {name: np.full(curves.shape[1], len(inputs) - 1.0) for name in value}))
     stated = {}
     for each in changed:
-        high, low = estimate(*each.higher), estimate(*each.lower)
+        high, low = estimate(*each.higher, regions), estimate(*each.lower, regions)
         stated[each.name] = {name: np.abs(high[name] - low[name]) / 2 for name in value}
         pieces.append((stated[each.name], {name: np.full(curves.shape[1], np.inf) for name in value}))
     errors, freedom = {}, {}

@@ -116,8 +116,7 @@ def _measure_regions(
     step = steps["exchange"]
     frames, delay = Frames.instants(times), step["delay_s"]
 
-    def made(plasma: InputFunction) -> Any:
-        span = None if delay is None else (float(delay[0]), float(delay[1]))
+    def made(plasma: InputFunction, span: tuple[float, float] | None = None) -> Any:
         return exchange_model(step["model"], frames, plasma, solver=step["solver"], delay=span)
 
     data = series.numpy()
@@ -125,11 +124,20 @@ def _measure_regions(
     parts = [without_groups(data, mask & complete) for mask in masks.values()]
     changed, text = _stated(given, {n: m & complete for n, m in masks.items()}, before, steps)
     plasma = given.curve
-    model = made(plasma)
+    model = made(plasma, None if delay is None else (float(delay[0]), float(delay[1])))
     fit = model.fit(curves)
 
-    def exchanged(some: Floats, other: InputFunction) -> Mapping[str, Floats]:
-        return dict((model if other is plasma else made(other)).fit(some).parameters)
+    def exchanged(some: Floats, other: InputFunction, owner: NDArray[np.intp]) -> Mapping[str, Floats]:
+        if delay is None:
+            return dict((model if other is plasma else made(other)).fit(some).parameters)
+        # The delay stays as it was found: its own error is in that of the fit.
+        found = {name: np.full(some.shape[1], np.nan) for name in fit.parameters}
+        for k, late in enumerate(fit.parameters["delay"]):
+            if (owner == k).any() and np.isfinite(late):
+                again = made(other.shifted(float(late))).fit(some[:, owner == k]).parameters
+                for name, values in found.items():
+                    values[owner == k] = again.get(name, late)
+        return found
 
     sure = region_errors(
         exchanged, curves, plasma, own=fit.standard_errors, own_degrees=fit.degrees_of_freedom, parts=parts,
@@ -154,7 +162,7 @@ def _without_model(
 ) -> list[Any]:  # fmt: skip
     shapes = enhancement_numbers(times, curves)
 
-    def estimate(some: Floats, other: InputFunction) -> Mapping[str, Floats]:
+    def estimate(some: Floats, other: InputFunction, owner: NDArray[np.intp]) -> Mapping[str, Floats]:
         return enhancement_numbers(times, some)
 
     sure = region_errors(
