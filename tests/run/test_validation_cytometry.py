@@ -51,6 +51,12 @@ def test_in_true_outlines_composition_and_types_are_right(small):
     assert near.value == pytest.approx(near.seen, rel=0.1)
 
 
-def test_own_outlines_miss_cells_and_say_so(small):
-    cells = small("own")["cell_density_area", "cell"]
-    assert 0.5 < cells.value / cells.seen < 0.95
+def test_own_outlines_find_most_cells_and_tell_them(small):
+    found = small("own")
+    cells = found["cell_density_area", "cell"]
+    assert 0.9 < cells.value / cells.seen < 1.1
+    scores = {q: d.value for (q, region), d in found.items() if region == "all types"}
+    assert scores["cells_found"] > 0.85 and scores["cells_true"] > 0.88
+    assert scores["phenotype_f1_matched"] > 0.85 and scores["phenotype_f1"] > 0.75
+    fractions = [d for (q, _), d in found.items() if q == "cell_fraction" and np.isfinite(d.value)]
+    assert len(fractions) >= 4 and all(abs(d.value - d.seen) < 0.03 for d in fractions)

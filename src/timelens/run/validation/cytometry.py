@@ -84,13 +84,12 @@ def draw(protocol: Protocol, case: str, rng: np.random.Generator) -> list[Draw]:
     for t in made.truth:
         row = rows.get((t.quantity, t.component))
         if t.component in _COMPONENTS and t.seen > 0:
-            found.append(
-                Draw(case, t.component, t.quantity, t.unit, row.value if row is not None else math.nan, math.nan, math.nan,
-                     False, t.seen, t.ideal)
-            )  # fmt: skip
+            value = row.value if row is not None else math.nan
+            found.append(Draw(case, t.component, t.quantity, t.unit, value, math.nan, math.nan, False, t.seen, t.ideal))
     (measured,) = result.pictures["cells"]
-    score, distance, true_distance = _against(measured, made, kinds)
-    found.append(Draw(case, "all types", "phenotype_f1", "1", score, math.nan, math.nan, False, 1.0, 1.0))
+    scores, distance, true_distance = _against(measured, made, kinds)
+    for quantity, score in scores.items():
+        found.append(Draw(case, "all types", quantity, "1", score, math.nan, math.nan, False, 1.0, 1.0))
     found.append(
         Draw(case, "cd8-t-cell|tumour-cell", "nearest_cell_distance", "um", distance, math.nan, math.nan, False,
              true_distance, true_distance)
@@ -140,8 +139,12 @@ def _section(name: str, rng: np.random.Generator) -> Section:
     return Section(index=int(rng.integers(17, 23)), window_mm=(u - half, u + half, v - half, v + half))
 
 
-def _against(cells: Cells, made: Simulated, kinds: NDArray[np.str_]) -> tuple[float, float, float]:
-    """Macro-F1, and the median distance from CD8 T cells to the nearest tumour cell, found and true."""
+def _against(cells: Cells, made: Simulated, kinds: NDArray[np.str_]) -> tuple[dict[str, float], float, float]:
+    """Scores, and the median distance from CD8 T cells to the nearest tumour cell, found and true.
+
+    Macro-F1 counts missed and invented cells as wrong; that of matched cells is of pairs of a found and a true cell
+    alone; which part of the true cells was found, and which part of the found ones is true, stand beside it.
+    """
     image = made.regions[0].labels
     assert image is not None
     true = np.asarray(image.numpy()[0], np.int64)
@@ -165,10 +168,17 @@ def _against(cells: Cells, made: Simulated, kinds: NDArray[np.str_]) -> tuple[fl
     missed = [int(n) for n in np.unique(true[true > 0]) if int(n) not in taken]
     truth += [str(kinds[n - 1]) for n in missed]
     found += [""] * len(missed)
+    pairs = np.array([bool(t) for t in truth]) & np.array([bool(f) for f in found])
+    scores = {
+        "phenotype_f1": macro_f1(np.array(truth), np.array(found)),
+        "phenotype_f1_matched": macro_f1(np.array(truth)[pairs], np.array(found)[pairs]),
+        "cells_found": float(pairs.sum() / max(pairs.sum() + len(missed), 1)),
+        "cells_true": float(pairs.sum() / max(len(cells), 1)),
+    }
     measures = measure_cells(np.zeros((1, *true.shape)), true, cells.pixel_um)
     there = kinds[measures.label - 1]
     return (
-        macro_f1(np.array(truth), np.array(found)),
+        scores,
         _median(cells.y_um, cells.x_um, own),
         _median(measures.y_um, measures.x_um, there),
     )
