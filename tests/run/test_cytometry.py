@@ -55,6 +55,9 @@ def test_masks_outlines_tables_and_pictures(finished):
     units = json.loads((folder / "cytometry" / f"{stem}_desc-cells_table.json").read_text())
     assert units["x"]["Units"] == "um" and units["mean_CD8"]["Units"] == "{counts}"
     record = json.loads((folder / "session.json").read_text())
-    assert [p["kind"] for p in record["pictures"]] == ["composite", "types", "neighbours"]
+    assert [p["kind"] for p in record["pictures"]] == [
+        "composite", "detail", "composite2", "types", "graph", "neighbourhoods", "densities", "infiltration",
+        "composition", "neighbours", "distances", "ripley",
+    ]  # fmt: skip
     assert record["audit"]["cytometry"]["cells"].startswith("given: ")
-    assert {s["name"] for s in record["recipe"]} == {"clean", "segment", "types", "space"}
+    assert {"clean", "segment", "types", "space", "immune"} <= {s["name"] for s in record["recipe"]}

@@ -47,9 +47,31 @@ def png_bytes(figure: Figure, *, dpi: int = DPI) -> bytes:
     return stream.getvalue()
 
 
-def write_png(figure: Figure, path: str | Path, *, dpi: int = DPI) -> Path:
-    """Write the figure as a PNG file; folders are made where they are missing."""
+def write_png(figure: Figure, path: str | Path, *, dpi: int = DPI, colours: int = 0) -> Path:
+    """Write the figure as a PNG file; folders are made where they are missing.
+
+    Parameters
+    ----------
+    figure
+        What is written.
+    path
+        The file.
+    dpi
+        Dots per inch.
+    colours
+        At most so many, up to 256: noisy photographs become a third as large. 0 keeps them all.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(png_bytes(figure, dpi=dpi))
+    data = png_bytes(figure, dpi=dpi)
+    target.write_bytes(_reduced(data, colours) if colours else data)
     return target
+
+
+def _reduced(data: bytes, colours: int) -> bytes:
+    from PIL import Image as Picture
+
+    stream = io.BytesIO()
+    with Picture.open(io.BytesIO(data)) as picture:
+        picture.convert("RGB").quantize(colours, dither=Picture.Dither.NONE).save(stream, format="PNG", optimize=True)
+    return stream.getvalue()

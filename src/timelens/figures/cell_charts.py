@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from timelens.errors import UsageError
@@ -79,6 +79,7 @@ def density_figure(
     axes.set_xscale("log")
     axes.set_xlim(least, most)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 1 else f"{v:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(len(values) - 0.45, -0.55)
     axes.set_yticks(range(len(values)), [plain_name(name, 26) for name in values], fontsize=8, color=INK)
     axes.tick_params(axis="y", length=0)

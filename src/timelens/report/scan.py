@@ -8,6 +8,7 @@ from typing import Any
 
 from timelens.knowledge import agents, components, targets
 from timelens.report.audit import AuditView, audit_views
+from timelens.report.cells import cell_facts, cell_tables
 from timelens.report.parameters import ParameterTable, is_parameter, parameter_table
 from timelens.report.pictures import Picture
 from timelens.report.read import Row, SessionResults
@@ -38,7 +39,17 @@ class ScanView:
 
 def scan_label(scan: Scan) -> str:
     """Modality and agent, as it is called in tables."""
-    return " ".join(p for p in (scan.modality.upper(), scan.agent) if p)
+    return " ".join(p for p in (scan.modality.upper(), scan.agent) if p) + _which(scan)
+
+
+def _which(scan: Scan) -> str:
+    """Which of several regions of a slide it is; the rows of all together belong to no acquisition."""
+    if scan.modality != "cytometry":
+        return ""
+    record = next((a for a in scan.session.listed("acquisitions") if a.get("id") == scan.acquisition), None)
+    if record is None:
+        return ", all regions"
+    return f", {record['description']}" if record.get("description") else ""
 
 
 def scan_views(session: SessionResults, pictures: Sequence[Picture]) -> list[ScanView]:
@@ -77,17 +88,22 @@ def _view(session: SessionResults, scan: Scan) -> ScanView:
     plain = [row for row in rows if not is_parameter(row)]
     label = scan_label(scan)
     common = _common(plain)
-    tables = region_tables(plain, regions, "Lesions and regions", said=common) if plain else []
+    of_cells = scan.modality == "cytometry"
+    facts = _facts(session, scan, {} if of_cells else common)
+    if of_cells:
+        tables, facts = cell_tables(plain), [*facts, *cell_facts(plain)]
+    else:
+        tables = region_tables(plain, regions, "Lesions and regions", said=common) if plain else []
     return ScanView(
         label,
-        _facts(session, scan, common),
+        facts,
         [_tile(scan.whole[q], notes) for q in WHOLE if q in scan.whole],
         notes.listed(),
         [],
         parameter_table(rows, regions, "Parameters of kinetic models"),
         tables,
         [],
-        "" if scan.regions else "There are no lesions in this scan.",
+        "" if scan.regions or of_cells else "There are no lesions in this scan.",
     )
 
 

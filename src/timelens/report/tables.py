@@ -110,6 +110,7 @@ class Table:
     notes: Sequence[tuple[str, str]]
     folded: bool = False
     detail_head: str = ""
+    line_head: str = "Region"
 
 
 def symbol_html(known: Quantity) -> Markup:

@@ -21,6 +21,7 @@ __all__ = ["draw_cells", "draw_slide"]
 #: Composites: three channels each beside nuclei, where they were measured.
 _COMPOSITES = (("panCK", "CD3", "CD68"), ("CD8", "CD20", "SMA", "CD31"))
 _MOST_CHANNELS = 3
+_COLOURS = 96  # of noisy pictures
 _DETAIL_UM, _GRAPH_UM = 150.0, 250.0
 #: Components whose infiltration is shown first, and pairs whose L is.
 _INFILTRATE = ("cd8-t-cell", "cd4-t-cell", "treg", "b-cell", "tam", "nk-cell", "caf", "dendritic-cell", "t-cell")
@@ -59,7 +60,8 @@ def _composites(album: Album, result: Result, cells: Any, which: str, heading: s
             "Channels over each other, each from zero to the count beside its name; cells outlined where they are few."
         )
         title = f"{heading}{', '.join(shown)}"
-        album.keep(composite_figure(shown, cells.labels, pixel_um), which, kind, title, said)
+        picture = composite_figure(shown, cells.labels, pixel_um)
+        album.keep(picture, which, kind, title, said, colours=_COLOURS)
         corner = None if number else _busiest(cells, pixel_um, _DETAIL_UM)
         if corner is not None:
             cut = tuple(slice(a, a + round(_DETAIL_UM / p)) for a, p in zip(corner, pixel_um, strict=True))
@@ -144,7 +146,7 @@ def _charts(album: Album, result: Result, prefixed: Any, which: str, heading: st
         return found.data if found is not None and len(found.data) else None
 
     values = _densities(result, prefixed, region)
-    if values:
+    if set(values) - {"cell", "unknown"}:
         album.keep(
             cell_charts.density_figure(values), which, "densities", f"{heading}Densities",
             "Cells per area with 95 % intervals; components include their subtypes, so that lines overlap.",
@@ -179,7 +181,7 @@ def _charts(album: Album, result: Result, prefixed: Any, which: str, heading: st
         )  # fmt: skip
     if (pairs := table("pairs")) is not None and (curves := _pairs(pairs)):
         album.keep(
-            cell_charts.pairs_figure(curves), which, "pairs", f"{heading}Pairs by distance",
+            cell_charts.pairs_figure(curves), which, "ripley", f"{heading}Pairs by distance",
             "Besag's L, translation-corrected, less what a shuffle of types over the cells gives; above zero types "
             "seek each other. Grey: where 95 % of shuffles lie at each radius.",
         )  # fmt: skip
@@ -253,7 +255,7 @@ def draw_slide(album: Album, primary: Acquisition | None, acquisitions: Sequence
         if inside:
             album.keep(
                 slide_figure(photograph, inside), f"slide{number}", "slide", photograph.name or "Slide",
-                "Photograph of the slide with the regions that were measured.",
+                "Photograph of the slide with the regions that were measured.", colours=256,
             )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from timelens.study.region import Region
 __all__ = ["Outcome", "SessionTask", "check_options", "planned_recipes", "run_session", "session_folder"]
 
 #: Raised when the layout of a session's folder changes, so that old ones are computed anew.
-LAYOUT = 3
+LAYOUT = 4
 
 
 @dataclass(frozen=True)
