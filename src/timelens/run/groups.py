@@ -70,11 +70,9 @@ def write_groups(
     by
         The trait; None for the first that fits, empty for none.
     """
+    trait, groups, problems = groups_of(participants, by) if by != "" else ("", {}, [])
     for name in (GROUPS_FILE, VALUES_FILE):
         (out / name).unlink(missing_ok=True)
-    if by == "":
-        return [], []
-    trait, groups, problems = groups_of(participants, by)
     if not groups:
         return [], []
     values = [*values_of(measurements), *_interactions(out, records)]
