@@ -60,9 +60,12 @@ class TransitDictionary:
         mtt: tuple[float, float],
         shape: tuple[float, float],
         delay: tuple[float, float],
-        centred: bool = False,
+        beside: Floats | None = None,
     ) -> TransitDictionary:
-        """For an arterial curve at even times ``dt`` apart; ranges in s; ``centred`` curves have a mean of zero."""
+        """For an arterial curve at even times ``dt`` apart; ranges in s.
+
+        What lies along ``beside`` (curves, frames), orthonormal, is taken off all curves.
+        """
         fine, frames = dt / _FINE, arterial.size
         step = _EVERY * fine
         early = int(np.floor(delay[0] / step))
@@ -83,8 +86,9 @@ class TransitDictionary:
             padded[:, lead:] = fft.irfft(row * fed, size, axis=1)[:, :length]
             np.take(padded, at, axis=1, out=curves[i])
         flat = curves.reshape(-1, frames)
-        if centred:
-            flat -= flat.mean(axis=1, keepdims=True)
+        if beside is not None:
+            along = beside.astype(np.float32)
+            flat -= (flat @ along.T) @ along
         sample = flat[:: max(flat.shape[0] // 2500, 1)]
         power, left = np.linalg.eigh(sample.T.astype(np.float64) @ sample)
         kept = power > _KEPT**2 * power[-1]

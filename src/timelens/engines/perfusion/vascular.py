@@ -20,7 +20,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from timelens.engines.kinetics.convolve import convolve_exponential
 from timelens.engines.kinetics.fit import IMPRECISE_ABOVE, Fit, t_quantile
+from timelens.engines.kinetics.frames import Frames
 from timelens.engines.kinetics.model import as_mask, check_shape
 from timelens.engines.kinetics.reasons import Reason
 from timelens.engines.perfusion.deconvolution import check_series
@@ -33,6 +35,8 @@ __all__ = ["VascularModel"]
 Floats = NDArray[np.float64]
 
 _CHUNK = 1024
+#: After what time leaked agent is let return, s.
+RETURN_S = 60.0
 
 
 class VascularModel:
@@ -57,6 +61,9 @@ class VascularModel:
     free_baseline
         Curves lie on an unknown constant, as those do whose zero is the mean of a few noisy frames. The series must
         then begin before the bolus.
+    leakage
+        Agent also leaves the vessels, and shortens T2* or T1: along the integral of the arterial curve, and along it
+        with return after a minute, curves may hold any amount of either sign (linear, as Patlak's and Tofts' models).
     haematocrit_factor, density
         As for :func:`~timelens.engines.perfusion.first_pass.blood_volume`.
     """
@@ -80,6 +87,7 @@ class VascularModel:
         prior_mtt: tuple[float, float] = (8.0, 0.8),
         prior_delay: tuple[float, float] = (1.0, 3.0),
         free_baseline: bool = False,
+        leakage: bool = False,
         haematocrit_factor: float = HAEMATOCRIT_FACTOR,
         density: float = TISSUE_DENSITY,
     ) -> None:
@@ -93,14 +101,25 @@ class VascularModel:
                 "A prior has a middle and a positive width", field="prior", found=f"{prior_mtt}, {prior_delay}"
             )
         self.factor = haematocrit_factor / density
-        self.free_baseline = free_baseline
+        self._beside = self._along(free_baseline, leakage)
         self._atoms = TransitDictionary.of(
-            self.arterial, self.dt, mtt=mtt, shape=shape, delay=delay, centred=free_baseline
+            self.arterial, self.dt, mtt=mtt, shape=shape, delay=delay, beside=self._beside
         )
         self._nodes = np.array([[nodes[0], nodes[1] - nodes[0]] for nodes in self._atoms.nodes])
         mean = np.array([np.log(prior_mtt[0]), 0.0, prior_delay[0]])
         self._centre = (mean - self._nodes[:, 0]) / self._nodes[:, 1]
         self._precision = np.square(self._nodes[:, 1] / np.array([prior_mtt[1], np.inf, prior_delay[1]]))
+
+    def _along(self, baseline: bool, leakage: bool) -> Floats:
+        """What curves may hold beside first passes, orthonormal (curves, frames)."""
+        frames = Frames.instants(self.times - self.times[0])
+        curves = [np.ones(self.times.size)] if baseline else []
+        if leakage:
+            made = convolve_exponential(frames.middle, self.arterial, np.array([0.0, 1 / RETURN_S]), frames)
+            curves += list(made.T)
+        if not curves:
+            return np.empty((0, self.times.size))
+        return np.linalg.qr(np.stack(curves, axis=1))[0].T
 
     def fit(self, data: ArrayLike, *, mask: ArrayLike | None = None, curves: bool = False, threads: int = 2) -> Fit:
         """Fit every voxel of (frames, ...) curves.
@@ -165,16 +184,16 @@ class VascularModel:
             reason[sound & ~(relative["cbf"] <= IMPRECISE_ABOVE)] |= int(Reason.IMPRECISE)
 
         def interval(name: str, level: float, at: int) -> tuple[float, float]:
-            half = t_quantile(level, self.times.size - 4 - self.free_baseline) * float(relative[name][at])
+            half = t_quantile(level, self.times.size - 4 - len(self._beside)) * float(relative[name][at])
             value = float(values[name][at])
             return (value - half, value + half) if name == "delay" else (value / np.exp(half), value * np.exp(half))
 
         predicted = self.predict(values) if curves else None
-        if predicted is not None and self.free_baseline:
-            predicted = predicted + (flat - predicted).mean(axis=0)
+        if predicted is not None:
+            predicted = predicted + self._beside.T @ (self._beside @ (flat - predicted))
         return Fit(
             "vascular_model", values, errors, dict(self.units), "cbf", found[:, 0, 6], self.times.size,
-            4 + self.free_baseline, reason,
+            4 + len(self._beside), reason,
             predicted=predicted, residuals=None if predicted is None else flat - predicted, profile=interval,
         ).shaped(shape)  # fmt: skip
 
@@ -202,12 +221,11 @@ class VascularModel:
         from timelens.engines.perfusion.transit_posterior import LATTICE, summarise
 
         known = self._atoms
-        if self.free_baseline:
-            curves = curves - curves.mean(axis=0)
+        curves = curves - self._beside.T @ (self._beside @ curves)
         seen = curves.T.astype(np.float32) @ known.basis.T
         start = known.places[np.argmax(seen @ known.coarse.T, axis=1)]
         out = np.empty((curves.shape[1], 2, 7))
-        power, frames = np.square(curves).sum(axis=0), self.times.size - self.free_baseline
+        power, frames = np.square(curves).sum(axis=0), self.times.size - len(self._beside)
         summarise(
             known.atoms, seen, power, frames, start, STRIDE, self._nodes, self._centre, self._precision,
             LATTICE, out,

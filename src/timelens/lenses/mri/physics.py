@@ -5,6 +5,8 @@ The same equations as the fits use (:mod:`timelens.engines.kinetics.exchange`), 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -28,7 +30,14 @@ def k_trans_of(f_p: ArrayLike, ps: ArrayLike) -> Floats:
 
 
 def exchange_concentration(
-    plasma: InputFunction, frames: Frames, *, f_p: ArrayLike, ps: ArrayLike, v_p: ArrayLike, v_e: ArrayLike
+    plasma: InputFunction,
+    frames: Frames,
+    *,
+    f_p: ArrayLike,
+    ps: ArrayLike,
+    v_p: ArrayLike,
+    v_e: ArrayLike,
+    part: Literal["both", "plasma"] = "both",
 ) -> Floats:
     """Tissue concentration of two compartments in exchange.
 
@@ -42,6 +51,8 @@ def exchange_concentration(
         (voxels,), plasma flow and permeability-surface product, 1/s.
     v_p, v_e
         (voxels,), volumes of plasma and interstitium per volume of tissue.
+    part
+        All of the agent in the tissue, or only that in its plasma.
 
     Returns
     -------
@@ -65,9 +76,10 @@ def exchange_concentration(
     root = np.sqrt(np.maximum(both**2 - 4 * beta * flow / blood, 0.0))
     fast = 0.5 * (both + root)
     slow = np.where(fed, beta * flow / blood / np.maximum(fast, 1e-300), 0.0)
-    # Start of the response is the flow, its area the volumes.
+    # Start of the response is the flow, its area the volumes; that of the plasma's own is the plasma's volume.
+    area = blood + space if part == "both" else blood
     with np.errstate(all="ignore"):
-        second = (blood + space - flow / fast) / (1 / slow - 1 / fast)
+        second = (area - flow / fast) / (1 / slow - 1 / fast)
     second = np.where(fed & np.isfinite(second), np.clip(second, 0.0, flow), 0.0)
     first = flow - second
     quick = convolve_exponential(plasma.times, plasma.values, fast, frames)

@@ -36,8 +36,10 @@ class MrProtocol:
         The train of pulses after one inversion; the first comes after one interval.
     dce_flip_deg, dce_tr_s, dce_interval_s, dce_frames
         The dynamic spoiled gradient echo.
-    dsc_te_s, dsc_interval_s, dsc_frames
-        The first pass.
+    dsc_te_s, dsc_interval_s, dsc_frames, dsc_flip_deg
+        The first pass; an image takes the whole interval.
+    dsc_leakage
+        Whether agent leaves the vessels in the first pass and shortens T1 and T2* outside.
     arrival_s
         When the bolus arrives in the artery.
     """
@@ -63,6 +65,8 @@ class MrProtocol:
     dsc_te_s: float = 0.03
     dsc_interval_s: float = 1.25
     dsc_frames: int = 80
+    dsc_flip_deg: float = 30.0
+    dsc_leakage: bool = False
     arrival_s: float = 25.0
 
     def __post_init__(self) -> None:
@@ -70,6 +74,8 @@ class MrProtocol:
             value = getattr(self, f.name)
             if isinstance(f.default, tuple) and f.name != "series":
                 good = isinstance(value, tuple) and len(value) >= 2 and all(_number(v) and v >= 0 for v in value)
+            elif isinstance(f.default, bool):
+                good = isinstance(value, bool)
             elif isinstance(f.default, int | float):
                 good = _number(value) and value > 0
             else:
@@ -77,7 +83,7 @@ class MrProtocol:
             if not good:
                 raise UsageError(
                     "This setting of the MR protocol cannot be used", field=f.name, found=value,
-                    expected="two or more numbers" if isinstance(f.default, tuple) else "a positive number",
+                    expected=_expected(f.default),
                 )  # fmt: skip
         if not self.series or set(self.series) - set(SERIES):
             raise UsageError(
@@ -105,6 +111,12 @@ def mr_protocol(protocol: Protocol) -> MrProtocol:
         )
     given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in protocol.parameters.items()}
     return MrProtocol(**given)
+
+
+def _expected(default: object) -> str:
+    if isinstance(default, tuple):
+        return "two or more numbers"
+    return "true or false" if isinstance(default, bool) else "a positive number"
 
 
 def _number(value: object) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from timelens.engines.perfusion.arterial import Population
 from timelens.errors import UsageError
 from timelens.lenses.mri.dce import Model, Solver
-from timelens.lenses.mri.dsc import Method
+from timelens.lenses.mri.dsc import Correction, Method
 
 __all__ = ["HAEMATOCRIT", "STEPS", "merged_steps", "whys"]
 
@@ -19,6 +19,7 @@ HAEMATOCRIT = 0.42
 #: Steps and their defaults.
 STEPS: dict[str, dict[str, Any]] = {
     "series": {"kind": "auto", "gradient_echo": "auto", "recovery": "auto"},
+    "motion": {"mode": "auto"},
     "relaxation": {"method": "auto", "ivim": "auto"},
     "t1": {"source": "auto", "t1_ms": None, "t1_error": None},
     "signal": {
@@ -49,6 +50,7 @@ _CHOICES: dict[tuple[str, str], tuple[Any, ...]] = {
     ("series", "kind"): ("auto", "dce", "dsc"),
     ("series", "gradient_echo"): ("auto", True, False),
     ("series", "recovery"): ("auto", "inversion", "saturation", "look_locker"),
+    ("motion", "mode"): ("auto", "none", "measure", "rigid"),
     ("relaxation", "method"): ("auto", "linear", "novifast", "nonlinear", "arlo"),
     ("relaxation", "ivim"): ("auto", True, False),
     ("t1", "source"): ("auto", "map", "flip angles", "stated"),
@@ -61,7 +63,7 @@ _CHOICES: dict[tuple[str, str], tuple[Any, ...]] = {
     ("enhancement", "rows"): (True, False),
     ("enhancement", "maps"): (True, False),
     ("perfusion", "method"): ("auto", *get_args(Method)),
-    ("perfusion", "leakage"): ("auto", False),
+    ("perfusion", "leakage"): ("auto", False, *get_args(Correction)),
     ("perfusion", "maps"): (True, False),
 }
 #: Parameters that are one number, with the least and largest that make sense; ``_error`` are relative standard errors.
@@ -158,12 +160,13 @@ _WHYS: dict[str, dict[str, str]] = {
     "dsc": {
         "signal": "dR2* against the baseline",
         "input": "a region of blood, else the voxels that enhance first",
-        "perfusion": "the vascular model where noise is low (bias of flow under 3 % from 4 s of transit on), else "
-        "oSVD (under 25 %), which noise harms least; leakage is corrected where a reference tissue is drawn",
+        "perfusion": "the vascular model: unbiased at the noise of voxels, with errors; where a reference tissue is "
+        "drawn leakage is corrected along it, and blood volume and flow are also given relative to it",
     },
 }
 
 
 def whys(kind: str) -> dict[str, str]:
     """The steps that a kind of series needs, with why they are as they are."""
-    return {"series": "what differs between its images", **_WHYS.get(kind, {})}
+    motion = {"motion": "dynamic series: some volumes are laid over each other, and a warning says what moved"}
+    return {"series": "what differs between its images", **motion, **_WHYS.get(kind, {})}

@@ -1,13 +1,13 @@
 """MRI forward: from tissues to the series that a scanner gives, with their truth.
 
 Magnitudes with Rician noise on the grid of the scene; no motion, no partial volume, no inhomogeneity of the fields. In
-the first pass the agent stays in the vessels. In DCE R2* is taken as unchanged.
+the first pass the agent stays in the vessels, unless the protocol lets it leak. In DCE R2* is taken as unchanged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,8 @@ __all__ = ["plasma_of", "simulate"]
 Floats = NDArray[np.float64]
 #: dR2* per plasma concentration in a voxel, L/mmol/s: the same in artery and tissue, so that it cancels.
 FIRST_PASS_RELAXIVITY = 12.0
+#: The same of agent between cells, where it is spread more evenly; an assumption, as tissues differ.
+LEAKED_RELAXIVITY = 6.0
 
 
 def simulate(
@@ -167,8 +169,18 @@ def _dce(scene: MrScene, plan: MrProtocol, agent: str) -> tuple[Floats, Axis | F
 def _dsc(scene: MrScene, plan: MrProtocol, agent: str) -> tuple[Floats, Axis | FrameTiming, MrSettings]:
     timing = _timing(plan.dsc_interval_s, plan.dsc_frames)
     frames, plasma = Frames.instants(timing.mid), plasma_of(plan, float(timing.end[-1]))
-    change = FIRST_PASS_RELAXIVITY * _concentration(scene, plan, plasma, frames, exchange=False)
-    signal = scene.maps["m0"] * np.exp(-plan.dsc_te_s * (1 / scene.maps["t2_star"] + change))
+    maps = scene.maps
+    if plan.dsc_leakage:
+        # The water of vessels is apart from that of the tissue, and fresh in the artery: only leaked agent changes T1.
+        inside = _concentration(scene, plan, plasma, frames, part="plasma")
+        leaked = _concentration(scene, plan, plasma, frames) - inside
+        change = FIRST_PASS_RELAXIVITY * inside + LEAKED_RELAXIVITY * leaked
+        rate = with_contrast(1 / maps["t1"], relaxivity(agent, plan.field_t).r1, leaked)
+        steady = spoiled_gradient_echo(maps["m0"], rate, flip=plan.dsc_flip_deg, tr=plan.dsc_interval_s)
+    else:
+        change = FIRST_PASS_RELAXIVITY * _concentration(scene, plan, plasma, frames, exchange=False)
+        steady = maps["m0"]
+    signal = steady * np.exp(-plan.dsc_te_s * (1 / maps["t2_star"] + change))
     settings = MrSettings(
         "dsc", te_s=plan.dsc_te_s, field_t=plan.field_t, gradient_echo=True, echo_planar=True, agent=agent
     )
@@ -193,7 +205,13 @@ def _timing(interval: float, count: int) -> FrameTiming:
 
 
 def _concentration(
-    scene: MrScene, plan: MrProtocol, plasma: InputFunction, frames: Frames, *, exchange: bool
+    scene: MrScene,
+    plan: MrProtocol,
+    plasma: InputFunction,
+    frames: Frames,
+    *,
+    exchange: bool = True,
+    part: Literal["both", "plasma"] = "both",
 ) -> Floats:
     """mmol/L of tissue (frames, z, y, x); of whole blood in the artery."""
     maps = {name: scene.maps[name].reshape(-1) for name in ("f_p", "ps", "v_p", "v_e")}
@@ -202,7 +220,9 @@ def _concentration(
     # Voxels of one tissue share one curve.
     unique, back = np.unique(np.stack(list(maps.values())), axis=1, return_inverse=True)
     f_p, ps, v_p, v_e = unique
-    curves = exchange_concentration(plasma, frames, f_p=f_p, ps=ps, v_p=v_p, v_e=v_e if exchange else 0 * v_e)
+    curves = exchange_concentration(
+        plasma, frames, f_p=f_p, ps=ps, v_p=v_p, v_e=v_e if exchange else 0 * v_e, part=part
+    )
     values = curves[:, np.asarray(back).reshape(-1)].reshape(len(frames), *scene.geometry.shape)
     blood = (1 - plan.haematocrit) * plasma.at(frames.middle)
     return np.where(scene.artery, blood[:, None, None, None], values)
