@@ -36,7 +36,9 @@ def study(tmp_path_factory):
         txt.write(made.acquisitions[0], place / "roi.txt")
         write_mask(made.regions[0].labels.numpy()[0], place / "masks" / "roi.tiff")
     people(root / "scans", [f"sub-{k:02d}\t{arm}" for k, arm in enumerate("abab")])
-    run_study(root / "scans", root / "out", options=OPTIONS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("timelens.run.outputs.draw", lambda *_: None)  # pictures of sections take most of the time
+        run_study(root / "scans", root / "out", options=OPTIONS)
     return root
 
 
