@@ -325,7 +325,7 @@ def test_a_session_with_pet_is_no_tie_and_series_come_in_one_order():
 def test_recipes():
     match = LENS.accepts([series(kind="dsc")])
     recipe = LENS.recipe(match, {"perfusion": {"method": "csvd"}})
-    assert [s.name for s in recipe.steps] == ["series", "signal", "input", "perfusion"]
+    assert [s.name for s in recipe.steps] == ["series", "motion", "signal", "input", "perfusion"]
     assert recipe.options()["perfusion"]["method"] == "csvd"
     assert "vascular model where noise is low" in recipe.steps[-1].why
 

@@ -149,7 +149,10 @@ def laid(
     coefficients: Floats, parts: Floats, matrix: Floats, edges: Floats, points: Floats, tissue: NDArray[np.bool_],
     noise: float,
 ) -> tuple[Floats, Floats, float]:  # fmt: skip
-    """Motion of one frame (spline coefficients) against a sum of parts, its errors (mm, radians), and what is left."""
+    """Motion of one frame (spline coefficients) against a sum of parts, what is left, and the variances (mm2, rad2).
+
+    They are those of noise, and those of directions that are not seen.
+    """
     seen = warp(coefficients, matrix, edges)[tissue]
     _, shares = difference(seen, parts, tissue)
     # The target keeps its shape while the frame is moved: slopes and normal equations are made once.
@@ -173,9 +176,10 @@ def laid(
         if size < _SETTLED:
             break
     rest, _ = difference(seen, parts, tissue)
-    unseen = np.eye(6) - base @ np.linalg.pinv(base)
-    spread = np.diag(unseen) * np.repeat([_SHIFT_UNSEEN, np.deg2rad(_TURN_UNSEEN)], 3) ** 2
-    return matrix, np.sqrt(np.maximum(rest**2 * np.diag(inverse), 0.0) + spread), rest
+    unseen = (
+        np.diag(np.eye(6) - base @ np.linalg.pinv(base)) * np.repeat([_SHIFT_UNSEEN, np.deg2rad(_TURN_UNSEEN)], 3) ** 2
+    )
+    return matrix, np.stack([rest**2 * np.diag(inverse), np.maximum(unseen, 0.0)]), rest
 
 
 def _columns(target: Floats, edges: Floats, points: Floats) -> Floats:

@@ -72,7 +72,7 @@ class FrameMotion:
     displacement
         (frames,), root mean square way of the tissue's voxels, mm.
     displacement_errors
-        (frames,), its standard error.
+        (frames,), its standard error, of the directions that are seen.
     left
         (frames, 2), root mean square difference of frame and target before and after, over the mean of the tissue.
     """
@@ -113,14 +113,14 @@ def register_frames(
     matrices = by_information(working, edges, tissue)
     matrices = held(matrices, working[len(working) // 2], noise, edges, points, tissue)
     splines = [spline_filter(frame, order=3, mode="nearest") for frame in working]
-    errors = np.zeros((len(working), 6))
+    spread = np.zeros((len(working), 2, 6))
     left = np.zeros((len(working), 2))
     for rank in RANKS:
         corrected = np.stack([warp(f, m, edges) for f, m in zip(splines, matrices, strict=True)])
         common = _common(matrices, edges, tissue)
         targets = others(corrected, common, rank)
         for k, frame in enumerate(splines):
-            matrices[k], errors[k], left[k, 1] = laid(frame, targets[k], matrices[k], edges, points, common, noise)
+            matrices[k], spread[k], left[k, 1] = laid(frame, targets[k], matrices[k], edges, points, common, noise)
             left[k, 0] = difference(working[k][common], targets[k], common)[0]
     matrices = _relative(matrices, reference)
     way = points[:, tissue]
@@ -129,7 +129,8 @@ def register_frames(
     size = np.sqrt(np.square(way).mean(axis=1))
     # A turn about one axis moves along the two others.
     arm = np.array([np.hypot(size[1], size[2]), np.hypot(size[0], size[2]), np.hypot(size[0], size[1])])
-    error = np.sqrt(np.square(errors[:, :3]).sum(axis=1) + np.square(errors[:, 3:] * arm).sum(axis=1))
+    error = np.sqrt(spread[:, 0, :3].sum(axis=1) + (spread[:, 0, 3:] * arm**2).sum(axis=1))
+    errors = np.sqrt(spread.sum(axis=1))
     mean = float(np.abs(working[:, tissue]).mean())
     return FrameMotion(
         matrices[:, :3, 3], np.rad2deg([Rotation.from_matrix(m[:3, :3]).as_rotvec() for m in matrices]),

@@ -65,6 +65,8 @@ class MriLens:
         from timelens.lenses.mri.measure_dce import measure_dce
         from timelens.lenses.mri.measure_dsc import measure_dsc
         from timelens.lenses.mri.measure_relaxation import measure_relaxation
+        from timelens.lenses.mri.motion import at_rest
+        from timelens.lenses.mri.quality import judge_artery, judge_regions, known_parts
 
         steps = merged_steps(options)
         kind = _kind(inputs, steps)
@@ -75,11 +77,24 @@ class MriLens:
                 found="neither a contrast-enhanced nor a first-pass series by its echo time",
                 expected="dce or dsc", mend="write 'mri: {series: {kind: dce}}' in study.yaml",
             )  # fmt: skip
+        roles = _joined(kind, inputs)
+        role = next(iter(roles))
+        rest = at_rest(roles[role], kind, str(steps["motion"]["mode"]))
+        scan = rest.scan
+        roles[role] = scan
+        table, problems = judge_regions(scan, regions)
+        whole = known_parts(scan, regions)
         if kind == "dce":
-            return measure_dce({**inputs, "dce": scan}, regions, steps)
-        if kind == "dsc":
-            return measure_dsc({**inputs, "dsc": scan}, regions, steps)
-        return measure_relaxation(kind, inputs, regions, steps)
+            result = measure_dce({**roles, "dce": scan}, whole, steps)
+            problems += judge_artery(scan, whole, result.audit.get("dce", {}))
+        elif kind == "dsc":
+            result = measure_dsc({**roles, "dsc": scan}, whole, steps)
+        else:
+            result = measure_relaxation(kind, roles, whole, steps)
+        result.problems += [*rest.problems, *problems]
+        result.tables |= {**rest.tables, **({"regions": table} if table is not None else {})}
+        result.audit["motion"] = dict(rest.facts)
+        return result
 
     def simulate(
         self, scene: Any, administrations: Sequence[Administration], protocol: Protocol, rng: np.random.Generator
@@ -88,6 +103,16 @@ class MriLens:
         from timelens.lenses.mri.simulate import simulate
 
         return simulate(scene, administrations, protocol, rng)
+
+
+def _joined(kind: str, inputs: Mapping[str, Acquisition]) -> dict[str, Acquisition]:
+    """Flip angles that lie in series of their own as one series; all else as it is."""
+    from timelens.lenses.mri.matching import gathered
+
+    parts = [a for role, a in inputs.items() if role != "b1_map"]
+    if kind != "flip" or len(parts) == 1:
+        return dict(inputs)
+    return {"flip": gathered(parts)[0].joined, **{role: a for role, a in inputs.items() if role == "b1_map"}}
 
 
 def _kind(roles: Mapping[str, Acquisition], steps: Mapping[str, Mapping[str, Any]]) -> str:
