@@ -174,11 +174,11 @@ def export(
 def demo(
     out: Out = Path("demo-out"),
     full: Annotated[bool, typer.Option("--full", help="More subjects and finer grids.")] = False,
-    lenses: Annotated[str, typer.Option(help="Lenses to show, by name, with commas.")] = "pet",
+    lenses: Annotated[str, typer.Option(help="Lenses to show, by name, with commas.")] = "pet,mri,cytometry",
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     as_json: Json = False,
 ) -> None:
-    """Simulate a small trial as DICOM PET/CT, measure it, and hold every number against the truth."""
+    """Simulate a small trial as DICOM PET/CT, MR and biopsies, measure it, and hold it against the truth."""
     from timelens.run import show, show_demo
     from timelens.run.demo import run_demo
 

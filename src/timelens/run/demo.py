@@ -18,7 +18,7 @@ from timelens.engines.regions.labels import find_regions
 from timelens.errors import UsageError
 from timelens.formats import nifti
 from timelens.run.api import Progress, StudyRun, run_study
-from timelens.run.demo_spec import AGENTS, demo_spec
+from timelens.run.demo_spec import AGENTS, LENSES, OPTIONS, demo_spec
 from timelens.run.simulation.cohort import TRUE_OUTLINE, simulate_cohort
 from timelens.run.simulation.fields import agent_key, write_rows
 from timelens.study.measurement import Measurement
@@ -26,10 +26,10 @@ from timelens.study.measurement import Measurement
 __all__ = ["COLUMNS", "Change", "Demo", "changes", "compare", "run_demo"]
 
 #: Columns of ``truth_table.csv``: the stable ones, then the value of the object itself, the name of the lesion, the
-#: agent, and the outline within which the truth holds.
+#: agent, the outline within which the truth holds, the cells that are meant, and the 95 % interval.
 COLUMNS = (
     "quantity", "unit", "truth", "measured", "uncertainty", "error_percent", "subject", "session", "region", "lens",
-    "truth_object", "lesion", "agent", "outline",
+    "truth_object", "lesion", "agent", "outline", "component", "lower", "upper",
 )  # fmt: skip
 
 #: A measured lesion is the true one whose centre lies within this distance of its centroid.
@@ -106,7 +106,7 @@ def run_demo(
     out
         Gets ``study``, ``results`` and ``truth_table.csv``. A study of an earlier demonstration is replaced.
     lenses
-        Lenses to show; only ``pet`` is simulated so far.
+        Lenses to show, of :data:`timelens.run.demo_spec.LENSES`; all by default, PET always.
     seed, full
         As for :func:`timelens.run.demo_spec.demo_spec`.
     jobs, progress
@@ -119,10 +119,11 @@ def run_demo(
     UsageError
         If a lens is not simulated, or ``out`` holds a study that is not a demonstration's.
     """
-    if unknown := set(lenses or ()) - {"pet"}:
+    if unknown := set(lenses or ()) - set(LENSES):
         raise UsageError(
-            "The demonstration does not show this lens", field="lenses", found=sorted(unknown), expected="pet"
-        )
+            "The demonstration does not show this lens", field="lenses", found=sorted(unknown),
+            expected=", ".join(LENSES),
+        )  # fmt: skip
     place = Path(out)
     study, results, table = place / "study", place / "results", place / "truth_table.csv"
     if study.exists():
@@ -136,18 +137,26 @@ def run_demo(
             )
         shutil.rmtree(study)
     # A small study is written sooner than other processes start.
-    truth = simulate_cohort(demo_spec(seed=seed, full=full), study, jobs=jobs if full else 1, progress=simulated).truth
-    run = run_study(study, results, jobs=jobs, progress=progress)
+    spec = demo_spec(seed=seed, full=full, lenses=lenses or LENSES)
+    truth = simulate_cohort(spec, study, jobs=jobs if full else 1, progress=simulated).truth
+    run = run_study(study, results, options=OPTIONS, jobs=jobs, progress=progress)
     rows = compare(truth, run.measurements, results)
     write_rows(table, rows, COLUMNS)
-    shown = [
-        r for r in rows if r["quantity"] == "suv_mean" or (r["quantity"] == "mtv" and r["outline"] != TRUE_OUTLINE)
-    ]
-    return Demo(study, results, table, rows, shown, changes(study, rows), run)
+    return Demo(study, results, table, rows, [r for r in rows if _is_shown(r)], changes(study, rows), run)
+
+
+def _is_shown(row: Mapping[str, Any]) -> bool:
+    """SUVmean, the volume above a threshold, K^trans, and CD8 T cells of a section."""
+    name = row["quantity"]
+    return (
+        name in ("suv_mean", "k_trans")
+        or (name == "mtv" and row["outline"] != TRUE_OUTLINE)
+        or (name == "cell_density_area" and row["component"] == "cd8-t-cell")
+    )
 
 
 def compare(
-    truth: Iterable[Mapping[str, Any]], measurements: Iterable[Measurement], results: Path
+    truth: Sequence[Mapping[str, Any]], measurements: Iterable[Measurement], results: Path
 ) -> list[dict[str, Any]]:
     """The truth with what was measured of it.
 
@@ -156,10 +165,20 @@ def compare(
     truth
         Rows as :func:`timelens.run.simulation.cohort.simulate_cohort` gives them. Where a lesion was measured within a
         given outline, the truth within the true outline counts, elsewhere that of the stated threshold. A subject of
-        whom nothing was measured has no row.
+        whom nothing was measured has no row. Truth of MRI and cytometry is that of the given outlines.
     measurements, results
         Rows and folder of the run; lesions are recognised by name, else by the place of their labels.
     """
+    listed = list(measurements)
+    uptake = [row for row in truth if row.get("modality", "pet") == "pet"]
+    others = [row for row in truth if row.get("modality", "pet") != "pet"]
+    return [*_uptake(uptake, listed, results), *_others(others, listed)]
+
+
+def _uptake(
+    truth: Iterable[Mapping[str, Any]], measurements: Iterable[Measurement], results: Path
+) -> list[dict[str, Any]]:
+    """Rows of PET."""
     measured: dict[tuple[str, ...], Measurement] = {}
     for m in measurements:
         measured.setdefault((m.subject, m.session, agent_key(m.agent), m.region, m.quantity), m)
@@ -178,27 +197,48 @@ def compare(
         drawn = (volume := measured.get((*scan, region, "mtv"))) is not None and volume.method == _DRAWN
         if drawn != (row["outline"] == TRUE_OUTLINE):
             continue
-        found = measured.get((*scan, region, row["quantity"]))
-        value = math.nan if found is None else found.value
-        rows.append(
-            {
-                "quantity": row["quantity"],
-                "unit": row["unit"],
-                "truth": row["truth"],
-                "measured": value,
-                "uncertainty": math.nan if found is None else found.uncertainty,
-                "error_percent": 100 * (value - row["truth"]) / row["truth"] if row["truth"] else math.nan,
-                "subject": row["subject"],
-                "session": row["session"],
-                "region": region,
-                "lens": "pet" if found is None else found.modality or "pet",
-                "truth_object": row["truth_object"],
-                "lesion": row["region"],
-                "agent": row["agent"],
-                "outline": row["outline"],
-            }
-        )
+        rows.append(_compared(row, measured.get((*scan, region, row["quantity"])), region, "pet"))
     return rows
+
+
+def _others(truth: Iterable[Mapping[str, Any]], measurements: Iterable[Measurement]) -> list[dict[str, Any]]:
+    """Rows of what was measured within given outlines: regions by name. What no default tells has no row."""
+    measured: dict[tuple[str, ...], Measurement] = {}
+    for m in measurements:
+        key = (m.subject, m.session, m.modality, agent_key(m.agent), m.region, m.component, m.quantity)
+        measured.setdefault(key, m)
+    scans = {key[:3] for key in measured}
+    rows = []
+    for row in truth:
+        names = ("subject", "session", "modality", "agent", "region", "component", "quantity")
+        found = measured.get(tuple(str(row[n]) for n in names))
+        if (row["subject"], row["session"], row["modality"]) in scans and (found or row["truth"] == row["truth"]):
+            rows.append(_compared(row, found, row["region"], row["modality"]))
+    return rows
+
+
+def _compared(row: Mapping[str, Any], found: Measurement | None, region: str, modality: str) -> dict[str, Any]:
+    value = math.nan if found is None else found.value
+    lens = modality if found is None or not found.modality else found.modality
+    return {
+        "quantity": row["quantity"],
+        "unit": row["unit"],
+        "truth": row["truth"],
+        "measured": value,
+        "uncertainty": math.nan if found is None else found.uncertainty,
+        "error_percent": 100 * (value - row["truth"]) / row["truth"] if row["truth"] else math.nan,
+        "subject": row["subject"],
+        "session": row["session"],
+        "region": region,
+        "lens": {"mr": "mri"}.get(lens, lens),
+        "truth_object": row["truth_object"],
+        "lesion": row["region"],
+        "agent": row["agent"],
+        "outline": row["outline"],
+        "component": row.get("component", ""),
+        "lower": math.nan if found is None else found.lower,
+        "upper": math.nan if found is None else found.upper,
+    }
 
 
 def changes(study: Path, rows: Iterable[Mapping[str, Any]]) -> list[Change]:

@@ -67,6 +67,14 @@ VIRTUAL: dict[str, Any] = {
     ],
 }
 
+#: Small MR exams, the second in the frame of the FDG scan, and a small biopsy.
+DCE = {
+    "name": "DCE", "series": ["flip", "dce"], "slices": 3, "after_s": 5400, "voxel_mm": [4, 3, 3],
+    "protocol": {"dce_frames": 30, "dce_interval_s": 6.0, "arrival_s": 24.0, "snr": 100.0},
+}  # fmt: skip
+T2 = {"name": "T2", "series": ["spin echoes"], "slices": 1, "voxel_mm": 3, "frame_of": "FDG"}
+BIOPSY = {"name": "core", "days": [0], "size_mm": 0.2, "deepest_mm": 3, "after_s": 9000}
+
 
 @pytest.fixture
 def digital() -> dict[str, Any]:

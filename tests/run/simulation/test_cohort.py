@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.run.simulation.conftest import BIOPSY, DCE
 
 from timelens.errors import UsageError
 from timelens.formats import bids, nifti
@@ -183,6 +184,7 @@ def test_a_weight_that_was_left_out_is_not_in_the_headers(dicom):
 def test_virtual_cohort_as_bids_on_one_and_two_processes(tmp_path, virtual):
     virtual["format"] = "bids"
     virtual["arms"][0]["days"] = [0]
+    virtual |= {"mri": [DCE], "biopsies": [BIOPSY]}
     for name, jobs, seed in (("a", 1, 5), ("b", 2, 5), ("c", 1, 6)):
         simulate_cohort({**virtual, "seed": seed}, tmp_path / name, jobs=jobs)
     a, b, c = (hashes(tmp_path / name) for name in "abc")
@@ -196,7 +198,8 @@ def test_virtual_cohort_as_bids_on_one_and_two_processes(tmp_path, virtual):
     assert all(a[name] != c[name] for name in scans)
     found = bids.read(tmp_path / "a")
     assert not found.problems
-    assert {f.modality for f in scan_folder(tmp_path / "a").found} == {"pet", "ct"}
+    images = [f for f in scan_folder(tmp_path / "a").found if f.kind == "image"]
+    assert {f.modality for f in images} == {"pet", "ct", "mr", "cytometry"}
     assert {f.modality for f in scan_folder(tmp_path / "a").found if "ct" in f.files[0].parent.name} == {"ct"}
     kinds = [(s.subject, s.modality) for s in found.acquisitions]
     assert sorted(kinds) == [("sub-001", "ct")] * 2 + [("sub-001", "pet")] * 2 + [("sub-002", "ct"), ("sub-002", "pet")]
