@@ -19,7 +19,15 @@ from timelens.figures.canvas import new_figure, plot_axes
 from timelens.figures.palette import INK, MUTED, region_colour
 from timelens.figures.panel import colour_bar, legend, plain_name
 
-__all__ = ["Band", "composition_figure", "density_figure", "distance_figure", "infiltration_figure", "pairs_figure"]
+__all__ = [
+    "Band",
+    "composition_figure",
+    "density_figure",
+    "distance_figure",
+    "infiltration_figure",
+    "null_figure",
+    "pairs_figure",
+]
 
 _MOST_ROWS = 30
 _ROW = 0.21
@@ -274,3 +282,36 @@ def _top(band: Band) -> float:
     """The scale follows the curve; a wide interval in a bin of little area does not flatten it."""
     best = float(np.nanmax(band.y, initial=0.0))
     return min(float(np.nanmax(band.upper, initial=1.0)), 2 * best) * 1.05 if best > 0 else 1.0
+
+
+def null_figure(groups: Mapping[str, ArrayLike]) -> Figure:
+    """P-values under chance: which part of them lies below each value; on the diagonal they are what they claim.
+
+    Parameters
+    ----------
+    groups
+        Name to p-values, one or two of them.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing to draw, or more than two groups.
+    """
+    if not 1 <= len(groups) <= 2 or any(not np.size(p) for p in groups.values()):
+        raise UsageError("One or two groups of p-values are drawn", field="groups", found=len(groups))
+    side, left, bottom = 2.6, 0.65, 0.55
+    figure = new_figure(left + (side + 0.85) * len(groups) - 0.5, bottom + side + 0.45)
+    for k, (name, values) in enumerate(groups.items()):
+        p = np.sort(np.asarray(values, np.float64))
+        axes = plot_axes(figure, (left + k * (side + 0.85), bottom, side, side), x="p-value", y="Part at or below it")
+        line = np.linspace(0, 1, 101)
+        # Pointwise: where 95 % of samples of this size lie if p-values are uniform.
+        half = 1.96 * np.sqrt(line * (1 - line) / len(p))
+        axes.fill_between(line, np.maximum(line - half, 0), np.minimum(line + half, 1), color="#9aa5b1", alpha=0.4,
+                          linewidth=0)  # fmt: skip
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8)
+        axes.step(p, np.arange(1, len(p) + 1) / len(p), where="post", color=region_colour(k + 1), linewidth=1.4)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.set_title(plain_name(name, 44), fontsize=9, color=INK, loc="left")
+    return figure

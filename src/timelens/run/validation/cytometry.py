@@ -8,6 +8,7 @@ this judges segmentation, noise and statistics, not whether the table is true of
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -17,11 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timelens.engines.cells.distances import nearest_distances
+from timelens.engines.cells.graph import contact
 from timelens.engines.cells.measure import measure_cells
+from timelens.engines.unmixing.spillover import estimate
 from timelens.errors import UsageError
 from timelens.lenses.cytometry.cells import Cells
 from timelens.lenses.cytometry.lens import CytometryLens
-from timelens.lenses.cytometry.simulate import cytometry_protocol, simulate
+from timelens.lenses.cytometry.simulate import METALS, cytometry_protocol, simulate, single_stains
+from timelens.run.validation.cytometry_null import NullPValues, null_p_values
+from timelens.run.validation.cytometry_space import space_draws, true_cells
+from timelens.run.validation.cytometry_states import borne_markers, state_draws
 from timelens.run.validation.rows import Draw
 from timelens.study.contract import Protocol, Simulated
 from timelens.study.geometry import Geometry
@@ -32,18 +38,22 @@ from timelens.tumor.section import Section, sample_cells
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["CASES", "DEFAULT", "check", "draw", "figures", "macro_f1"]
+__all__ = ["CASES", "DEFAULT", "check", "draw", "figures", "macro_f1", "null_section"]
 
 #: What can be simulated.
 CASES: Mapping[str, str] = {
     "outlines": "an inflamed tumour, 30 markers, cells in their true outlines",
     "excluded": "a tumour with immune cells around it, in true outlines",
+    "desert": "a tumour with hardly any immune cells, in true outlines",
     "faint": "the inflamed tumour with 3 ions per pixel where a marker is borne, in true outlines",
     "own": "the inflamed tumour, cells found by the lens",
+    "spilt": "the inflamed tumour with 5 % spillover left as it is, in true outlines",
+    "compensated": "the same section with its spillover taken back by simulated single stains",
 }
 #: 8 ions per pixel where a marker is borne, 1 % spillover, pixels of 1 um.
 DEFAULT = Protocol("cytometry", {})
 _FAINT_COUNTS = 3.0
+_SPILT = 0.05
 _COMPONENTS = (
     "cell", "tumour-cell", "t-cell", "cd8-t-cell", "cd4-t-cell", "treg", "tam", "endothelial-cell", "caf",
 )  # fmt: skip
@@ -73,11 +83,17 @@ def draw(protocol: Protocol, case: str, rng: np.random.Generator) -> list[Draw]:
     plan = dict(protocol.parameters)
     if case == "faint":
         plan["counts"] = _FAINT_COUNTS
-    section = _section("excluded" if case == "excluded" else "inflamed", rng)
-    cells = sample_cells(_tumour("excluded" if case == "excluded" else "inflamed"), section, rng)
-    made = simulate(cells, Protocol("cytometry", plan), rng)
+    if case in ("spilt", "compensated"):
+        plan["spillover"] = _SPILT
+    architecture = case if case in ARCHITECTURES else "inflamed"
+    section = _section(architecture, rng)
+    cells = sample_cells(_tumour(architecture), section, rng)
     kinds = np.array([str(v) for v in cells.data["component"]])
-    options = {"segment": {"cells": "own" if case == "own" else "given"}, "space": {"neighbourhoods": 0}}
+    borne = borne_markers(kinds.tolist(), Protocol("cytometry", plan), copy.deepcopy(rng))
+    made = simulate(cells, Protocol("cytometry", plan), rng)
+    options: dict[str, Any] = {"segment": {"cells": "own" if case == "own" else "given"}}
+    if case == "compensated":
+        options["clean"] = {"spillover": _estimated(Protocol("cytometry", plan), copy.deepcopy(rng))}
     result = CytometryLens().quantify({"cytometry": made.acquisitions[0]}, made.regions, options)
     rows = {(m.quantity, m.component): m for m in result.measurements if m.region == "section"}
     found = []
@@ -94,14 +110,35 @@ def draw(protocol: Protocol, case: str, rng: np.random.Generator) -> list[Draw]:
         Draw(case, "cd8-t-cell|tumour-cell", "nearest_cell_distance", "um", distance, math.nan, math.nan, False,
              true_distance, true_distance)
     )  # fmt: skip
-    return found
+    labels = made.regions[0].labels
+    assert labels is not None
+    true = true_cells(measured, np.asarray(labels.numpy()[0], np.int64), kinds)
+    found += state_draws(case, measured, result, made, kinds, borne)
+    return found + space_draws(case, architecture, measured, result, true)
 
 
 def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
-    """``validation``: deviation and spread of every quantity."""
+    """``validation``: deviation and spread of every quantity; ``null``: p-values of contacts under chance alone."""
+    from timelens.figures.cell_charts import null_figure
     from timelens.figures.validation import dots_figure
 
-    return {"validation": dots_figure(rows)}
+    found = null_section(np.random.default_rng(_SEED))
+    groups = {f"expected 50 or more, {len(found.normal)} shuffles": found.normal,
+              f"expected 2 to 50, mid-p, {len(found.mid)} shuffles": found.mid}  # fmt: skip
+    return {"validation": dots_figure(rows), "null": null_figure(groups)}
+
+
+def null_section(rng: np.random.Generator, *, draws: int = 400) -> NullPValues:
+    """P-values under chance on the contacts of a section of the inflamed tumour."""
+    section = _section("inflamed", rng)
+    cells = sample_cells(_tumour("inflamed"), section, rng)
+    made = simulate(cells, DEFAULT, rng)
+    labels = made.regions[0].labels
+    assert labels is not None
+    number, graph = contact(np.asarray(labels.numpy()[0], np.int64), reach=4.0)
+    kinds = np.array([str(v) for v in cells.data["component"]])[number - 1]
+    names, types = np.unique(kinds, return_inverse=True)
+    return null_p_values(graph, types.astype(np.int64), len(names), rng, draws=draws)
 
 
 def macro_f1(truth: NDArray[np.str_], found: NDArray[np.str_], *, fewest: int = _FEWEST) -> float:
@@ -123,6 +160,16 @@ def macro_f1(truth: NDArray[np.str_], found: NDArray[np.str_], *, fewest: int = 
         right = float(((truth == name) & (found == name)).sum())
         scores.append(2 * right / float((truth == name).sum() + (found == name).sum()))
     return float(np.mean(scores)) if scores else math.nan
+
+
+def _estimated(protocol: Protocol, rng: np.random.Generator) -> dict[str, dict[str, float]]:
+    """Spillover as single stains tell it, in the form of the option."""
+    metals = list(METALS)
+    matrix = estimate(single_stains(protocol, rng), metals).matrix
+    return {
+        metal: {other: float(matrix[i, j]) for j, other in enumerate(metals) if i != j and matrix[i, j] > 0}
+        for i, metal in enumerate(metals)
+    }
 
 
 @lru_cache(maxsize=4)
