@@ -46,11 +46,22 @@ def test_intervals_hold_the_noise_of_artery_and_t1():
     assert all(abs(r["noise_free_bias_percent"]) < 3 for r in rows)
 
 
-@pytest.mark.slow
 def test_first_pass_is_found_again():
-    for each in mri_dsc.draw(mri_dsc.DEFAULT, "vascular model", np.random.default_rng(1)):
+    for each in mri_dsc.draw(mri_dsc.DEFAULT, "regions of 128 voxels", np.random.default_rng(1)):
         assert each.seen == pytest.approx(each.real, rel=0.01), (each.region, each.quantity)
         assert each.value == pytest.approx(each.real, rel=0.35 if each.quantity != "cbv" else 0.03)
+        assert each.noise and each.lower < each.value < each.upper
+
+
+def test_leakage_left_in_is_bias_and_fitted_it_is_not():
+    found = {}
+    for case in ("leakage", "leakage left in"):
+        for each in mri_dsc.draw(mri_dsc.DEFAULT, case, np.random.default_rng(1)):
+            found[case, each.region, each.quantity] = each.seen / each.real - 1
+    assert found["leakage left in", "PS 0.05 /min", "cbv"] < -0.2
+    assert abs(found["leakage", "PS 0.05 /min", "cbv"]) < 0.06
+    for case in ("leakage", "leakage left in"):
+        assert abs(found[case, "PS 0 /min", "cbv"]) < 0.01
 
 
 @pytest.mark.parametrize("lens", MODULES)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Case", "checked", "draws", "mri_figures"]
 
 
+_CLEAN: dict[tuple[str, str, MrProtocol], dict[tuple[str, str], Measurement]] = {}
+
+
 @dataclass(frozen=True)
 class Case:
     """A scene, the series that are measured, and how the lens is asked.
@@ -40,12 +43,15 @@ class Case:
         As :class:`~timelens.lenses.mri.protocol.MrProtocol` names them.
     options
         For the lens.
+    settings
+        Of the protocol, that belong to the case.
     """
 
     what: str
     scene: Callable[[], MrScene]
     series: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def checked(protocol: Protocol | None, default: Protocol, series: Sequence[str]) -> Protocol:
@@ -68,10 +74,14 @@ def checked(protocol: Protocol | None, default: Protocol, series: Sequence[str])
 
 def draws(protocol: Protocol, name: str, case: Case, rng: np.random.Generator) -> list[Draw]:
     """One repetition: every row of a region that has a truth, with what the noise-free series give."""
-    plan: MrProtocol = replace(mr_protocol(protocol), series=case.series)
+    plan: MrProtocol = replace(mr_protocol(protocol), series=case.series, **case.settings)
     seen = simulate(case.scene(), [], plan, rng)
     noisy = _analysed(seen.acquisitions, seen.regions, case.options)
-    clean = _analysed(seen.noise_free, seen.regions, case.options)
+    # Without noise every repetition is the same.
+    key = (name, case.what, plan)
+    if key not in _CLEAN:
+        _CLEAN[key] = _analysed(seen.noise_free, seen.regions, case.options)
+    clean = _CLEAN[key]
     truth = {(t.region, t.quantity): t.ideal for t in seen.truth}
     return [
         Draw.of(row, case=name, seen=clean[key].value if key in clean else math.nan, real=truth[key])
@@ -95,5 +105,6 @@ def _analysed(
     match = lens.accepts(scans)
     given = {**options, "exchange": {"maps": False, **options.get("exchange", {})}}
     given["perfusion"] = {"maps": False, **options.get("perfusion", {})}
+    given["motion"] = {"mode": "none", **options.get("motion", {})}
     result = lens.quantify(match.roles, regions, lens.recipe(match, given).options())
     return {(row.region, row.quantity): row for row in result.measurements}
