@@ -327,7 +327,7 @@ def test_recipes():
     recipe = LENS.recipe(match, {"perfusion": {"method": "csvd"}})
     assert [s.name for s in recipe.steps] == ["series", "motion", "signal", "input", "perfusion"]
     assert recipe.options()["perfusion"]["method"] == "csvd"
-    assert "vascular model where noise is low" in recipe.steps[-1].why
+    assert "the vascular model" in recipe.steps[-1].why
 
 
 BAD_OPTIONS = {
@@ -429,8 +429,11 @@ def test_a_region_of_blood_that_is_asked_for_and_not_there():
 
 def test_a_dynamic_series_of_unknown_kind_asks_for_it():
     match = LENS.accepts([series()])
-    with pytest.raises(MissingFieldError, match="Nobody says what this dynamic series is"):
-        LENS.quantify(match.roles, [], {})
+    found = LENS.quantify(match.roles, [], {})
+    (problem,) = found.problems
+    assert "nothing says whether it is" in problem.message and problem.severity == "warning"
+    assert "series: {kind: dce}" in problem.mend and "echo time not known" in problem.found
+    assert found.measurements == []
 
 
 def test_echoes_of_unknown_kind_ask_for_it():

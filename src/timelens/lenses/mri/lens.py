@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from timelens.errors import MissingFieldError
+from timelens.errors import Problem
 from timelens.lenses.mri.matching import match_series
 from timelens.lenses.mri.recipe import STEPS, merged_steps, whys
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Administration, Match, Protocol, Recipe, Result, Simulated, Step
+from timelens.study.mr import mr_settings
 from timelens.study.region import Region
 
 __all__ = ["MriLens"]
@@ -72,11 +73,7 @@ class MriLens:
         kind = _kind(inputs, steps)
         scan = next(iter(inputs.values()))
         if kind == "dynamic":
-            raise MissingFieldError(
-                "Nobody says what this dynamic series is", file=scan.where, field="series.kind",
-                found="neither a contrast-enhanced nor a first-pass series by its echo time",
-                expected="dce or dsc", mend="write 'mri: {series: {kind: dce}}' in study.yaml",
-            )  # fmt: skip
+            return Result(problems=[_unnamed(scan)])
         roles = _joined(kind, inputs)
         role = next(iter(roles))
         rest = at_rest(roles[role], kind, str(steps["motion"]["mode"]))
@@ -103,6 +100,19 @@ class MriLens:
         from timelens.lenses.mri.simulate import simulate
 
         return simulate(scene, administrations, protocol, rng)
+
+
+def _unnamed(scan: Acquisition) -> Problem:
+    """A dynamic series that may be neither kind: functional MRI looks like it. The rest of the session is measured."""
+    settings = mr_settings(scan)
+    said = {"echo time": settings.te_s and f"{1e3 * settings.te_s:g} ms", "gradient echo": settings.gradient_echo,
+            "echo planar": settings.echo_planar}  # fmt: skip
+    return Problem(
+        "A dynamic series is not measured: nothing says whether it is contrast-enhanced or a first pass", scan.where,
+        "series.kind", ", ".join(f"{k} {'not known' if v is None else v}" for k, v in said.items()),
+        "a gradient echo with an echo time up to 10 ms (dce), or from 15 ms on (dsc); or the kind itself",
+        "write 'mri: {series: {kind: dce}}' (or dsc) in study.yaml, or list it under 'not used'", "warning",
+    )  # fmt: skip
 
 
 def _joined(kind: str, inputs: Mapping[str, Acquisition]) -> dict[str, Acquisition]:
