@@ -153,6 +153,20 @@ def compare(
 
 
 @app.command()
+def thresholds(
+    out: Annotated[Path, typer.Argument(help="A folder of results with sections.")],
+    cofactor: Annotated[float, typer.Option(help="Of the arcsinh, as in the step 'types'.")] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Thresholds of markers over the cells of all sections together, to be stated in study.yaml."""
+    from timelens.run import show_groups
+    from timelens.run.thresholds import pooled_thresholds
+
+    found, reasons = pooled_thresholds(out, cofactor=cofactor)
+    show_groups.thresholds(found, reasons, as_json=as_json)
+
+
+@app.command()
 def export(
     out: Annotated[Path, typer.Argument(help="A folder of results.")],
     to: Annotated[str, typer.Option(help="dicom, bids, ome-zarr or csv.")],

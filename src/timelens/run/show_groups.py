@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -15,7 +15,7 @@ from timelens.errors import Problem
 from timelens.knowledge import quantities
 from timelens.run import show
 
-__all__ = ["comparisons"]
+__all__ = ["comparisons", "thresholds"]
 
 _MOST = 20
 
@@ -52,3 +52,15 @@ def comparisons(found: Sequence[Comparison], problems: Sequence[Problem], file: 
     show._out.print(f"{len(tested)} comparisons" + (f", {untested} without a test (reasons in the table)." if untested
                     else "."))  # fmt: skip
     show._out.print(f"Table: {file}")
+
+
+def thresholds(found: Mapping[str, float], reasons: Mapping[str, str], *, as_json: bool) -> None:
+    """The option as it stands in ``study.yaml``, and on stderr the markers that have no threshold."""
+    if as_json:
+        show.write_json({"thresholds": dict(found), "reasons": dict(reasons)})
+        return
+    show._out.print("options:\n  cytometry:\n    types:\n      thresholds:", markup=False)
+    for marker, counts in found.items():
+        show._out.print(f"        {marker}: {show.number(counts, 4)}", markup=False)
+    for marker, why in reasons.items():
+        show._err.print(f"{marker}: no threshold, {why}", markup=False)
