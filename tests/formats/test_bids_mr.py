@@ -164,6 +164,24 @@ def _echoes(root: Path, values, **said) -> list[Path]:
     return [put(root, f"echo-{k + 1}_MEGRE", {"EchoTime": v, **said}) for k, v in enumerate(values)]
 
 
+def _mixed(root: Path) -> list[Path]:
+    files = angles(root)
+    files[1] = put(root, "flip-2_VFA", {**VFA, "FlipAngle": 15, "RepetitionTimeExcitation": 0.008})
+    return files
+
+
+def _cut(root: Path) -> list[Path]:
+    files = angles(root)
+    rng = np.random.default_rng(1)
+    image = nib.Nifti1Image(rng.random(SHAPE[::-1]).astype(np.float32), np.diag([2.0, 2.0, 3.0, 1.0]))
+    image.header.set_xyzt_units("mm")
+    nib.save(image, files[0])
+    whole = files[0].read_bytes()
+    files[0].write_bytes(whole[: len(whole) // 2])
+    bids_mr.read_series(files, root).image.numpy()
+    return files
+
+
 TIMES = {"VolumeTiming": [0, 3, 6, 9, 12, 15]}
 BAD = {
     "radians": (lambda r: angles(r, (0.035, 0.087, 0.26)), "look like radians"),
@@ -203,6 +221,8 @@ BAD = {
     "two volumes": (lambda r: dynamic(r, {"VolumeTiming": [0, 3]}, count=2), "three volumes or more"),
     "map without unit": (lambda r: [put(r, "T1map", {})], "unit of the image is not known"),
     "map of no time": (lambda r: [put(r, "T1map", {"Units": "mm2/s"})], "mm2/s"),
+    "mixed TR": (_mixed, "differ in RepetitionTimeExcitation"),
+    "cut short": (_cut, "truncated or damaged"),
     "phase": (lambda r: [put(r, f"part-phase_echo-{k}_MEGRE", {"EchoTime": k / 100}) for k in (1, 2)],
               "Only magnitudes"),
 }  # fmt: skip

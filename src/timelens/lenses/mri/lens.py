@@ -67,7 +67,7 @@ class MriLens:
         from timelens.lenses.mri.measure_dsc import measure_dsc
         from timelens.lenses.mri.measure_relaxation import measure_relaxation
         from timelens.lenses.mri.motion import at_rest
-        from timelens.lenses.mri.quality import judge_artery, judge_regions, known_parts
+        from timelens.lenses.mri.quality import judge_artery, judge_regions, known_parts, require_numbers
 
         steps = merged_steps(options)
         kind = _kind(inputs, steps)
@@ -76,6 +76,7 @@ class MriLens:
             return Result(problems=[_unnamed(scan)])
         roles = _joined(kind, inputs)
         role = next(iter(roles))
+        require_numbers(roles[role])
         rest = at_rest(roles[role], kind, str(steps["motion"]["mode"]))
         scan = rest.scan
         roles[role] = scan

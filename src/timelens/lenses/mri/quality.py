@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from timelens.errors import Problem
+from timelens.errors import DataError, Problem
 from timelens.lenses.mri.regional import AIR_PART
 from timelens.study.acquisition import Acquisition
 from timelens.study.image import Image
 from timelens.study.region import Region
 from timelens.study.table import Table
 
-__all__ = ["judge_artery", "judge_regions", "known_parts"]
+__all__ = ["judge_artery", "judge_regions", "known_parts", "require_numbers"]
 
 Mask = NDArray[np.bool_]
 _BLOOD, _IGNORED = "blood pool", ("exclude", "body", "unknown")
@@ -56,8 +56,10 @@ def judge_regions(scan: Acquisition, regions: Sequence[Region]) -> tuple[Table |
         return None, []
     data = image.numpy().reshape(-1, *image.shape[-3:])
     finite = np.isfinite(data).all(axis=0)
+    if not finite.any():
+        return None, []
     level = np.where(finite, data.mean(axis=0, dtype=np.float64), np.nan)
-    bright = np.nanpercentile(level, 99) if finite.any() else np.nan
+    bright = np.nanpercentile(level, 99)
     border = np.ones(level.shape, bool)
     border[tuple(slice(1, -1) if n >= _DEEP else slice(None) for n in level.shape)] = False
     rows, problems = [], []
@@ -87,6 +89,8 @@ def _doubts(row: Mapping[str, Any], scan: Acquisition) -> list[Problem]:
         return Problem(f"{message}: {row['region']}", scan.where, "regions", found, expected, mend, "warning")
 
     count = row["voxels"]
+    if count == 0 and not row["outside"] > 0:
+        return [doubt("A region holds no voxel", "an empty outline", "voxels", "draw it again")]
     if count == 0:
         return [doubt("A region lies outside of the field of the series", "no voxel", "voxels in the field",
                       "draw it on this series")]  # fmt: skip
@@ -110,6 +114,32 @@ def _doubts(row: Mapping[str, Any], scan: Acquisition) -> list[Problem]:
         found.append(doubt("A region has few voxels: its mean is noisy and mixed with its surroundings", f"{count}",
                            f"{_FEW_VOXELS} or more", "look at the figures"))  # fmt: skip
     return found
+
+
+def require_numbers(scan: Acquisition) -> None:
+    """Refuse a series of which no voxel has a number in every image, or that shows nothing.
+
+    Raises
+    ------
+    DataError
+        Naming the first image without numbers.
+    """
+    image = scan.image
+    data = image.numpy().reshape(-1, *image.shape[-3:])
+    finite = np.isfinite(data)
+    whole = finite.all(axis=0)
+    if not whole.any():
+        empty = np.flatnonzero(~finite.reshape(len(data), -1).any(axis=1))
+        found = f"image {empty[0] + 1} of {len(data)} has none" if empty.size else "each voxel lacks one"
+        raise DataError(
+            "In this series no voxel has a number in every image", file=scan.where, field="pixels",
+            found=f"no number: {found}", expected="finite values", mend="leave the image out, or export it again",
+        )  # fmt: skip
+    if not (data[:, whole] != 0).any():
+        raise DataError(
+            "The series shows nothing but air", file=scan.where, field="pixels", found="zeros", expected="a body",
+            mend="export it again",
+        )  # fmt: skip
 
 
 def known_parts(scan: Acquisition, regions: Sequence[Region]) -> list[Region]:
