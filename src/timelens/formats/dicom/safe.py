@@ -18,6 +18,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import pydicom
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
@@ -269,8 +271,13 @@ def value(dataset: Dataset, keyword: str, path: str | Path = "") -> Any:
         If what stands there is no value of its kind.
     """
     try:
-        with quiet():
-            found = dataset.get(keyword)
+        tag = tag_for_keyword(keyword)
+        item = None if tag is None else dataset.get_item(tag)
+        if item is None or isinstance(item, DataElement):  # nothing to be converted, about which pydicom might warn
+            found = None if item is None else item.value
+        else:
+            with quiet():
+                found = dataset.get(keyword)
     except _DAMAGE as error:
         raise FormatError(
             "A value cannot be read", file=path, field=keyword, found=type(error).__name__, expected="a valid value"
