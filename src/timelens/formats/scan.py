@@ -28,7 +28,7 @@ __all__ = ["Found", "Scan", "guess_role", "load_acquisition", "load_region", "sc
 
 _MODALITIES = {"PT": "pet", "CT": "ct", "MR": "mr", "NM": "nm"}
 #: Formats whose readers take the size of a pixel where the file is silent.
-_SIZED = ("h5ad", "ome-tiff", "tiff")
+_SIZED = ("h5ad", "ome-tiff")
 _REGION_KINDS = {"seg": "dicom-seg", "rtstruct": "dicom-rtstruct"}
 #: Words of a file name that say what it is rather than whose.
 _WORDS: dict[str, tuple[str, str]] = {
@@ -364,7 +364,7 @@ def load_acquisition(
         said, more = bids.inherited(files[0], root)
         found = blood.read(files[0], described=said, unit=unit)
         found = replace(found, sources=(*found.sources, *more))
-    elif kind in ("mcd", "imc-txt") or (kind in cytometry.PICTURES and modality == "cytometry"):
+    elif kind in cytometry.KINDS or (kind in cytometry.PICTURES and modality == "cytometry"):
         found = read_region(files, region=series or None, id=id, unit=unit, pixel_size_um=pixel_size_um)
     elif kind not in registry.READERS:
         raise FormatError(

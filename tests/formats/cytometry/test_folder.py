@@ -121,6 +121,30 @@ def test_an_unreadable_slide_is_named(study):
     assert any("no region that can be read" in p.message for p in scan.problems)
 
 
+def test_plain_pictures_with_a_panel_are_regions_once_their_pixels_have_a_size(study, rng):
+    (study / "raw" / "s.mcd").unlink()
+    for path in (study / "raw").glob("*.txt"):
+        path.unlink()
+    values = rng.poisson(3, (2, 6, 5)).astype("f4")
+    tifffile.imwrite(study / "img" / "s_001.tiff", values, photometric="minisblack")
+    tifffile.imwrite(study / "elsewhere" / "photo.tif", values[:1], photometric="minisblack")
+    scan = scan_folder(study)
+    found = [(f.kind, f.format, [p.name for p in f.files]) for f in scan.found]
+    assert found == [
+        ("image", "tiff", ["s_001.tiff", "panel.csv"]), ("image", "tiff", ["s_002.tiff", "panel.csv"]),
+        ("region", "labels", ["s_001.tiff"]),
+    ]  # fmt: skip
+    assert len({f.subject for f in scan.found}) == 1 and [p.name for p in scan.not_used] == ["photo.tif"]
+    assert scan.found[2].references == (scan.found[0].uid,)
+    inventory = discover(study)
+    assert all("pixel_size_um" in a["needs"] for a in inventory.sessions[0].acquisitions)
+    stated = {"id": "a", "subject": "", "session": "", "modality": "cytometry", "pixel_size_um": 0.65}
+    read = load_acquisition("tiff", scan.found[0].files, **stated)
+    assert np.array_equal(read.image.numpy()[:, 0], values) and read.extra["channel_labels"] == ("DNA", "CD8a")
+    assert read.extra["nuclear_channels"] == ("Ir191",)
+    assert read.image.geometry.spacing[1] == pytest.approx(6.5e-4)
+
+
 def test_a_panel_of_another_slide_is_left_aside(study):
     (study / "panel.csv").write_text("channel,name\nYb176,Ki67\n")
     files = scan_folder(study).found[0].files

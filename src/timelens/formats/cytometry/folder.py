@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from timelens.errors import MissingFieldError, Problem, TimelensError
 from timelens.formats.cytometry.mcd import read_slide, texts_of
+from timelens.formats.cytometry.panel import read_panel
 from timelens.formats.cytometry.raster import METAL, MODALITY
 
 __all__ = ["KINDS", "PICTURES", "Piece", "belongs", "gather"]
@@ -126,7 +128,12 @@ def gather(
         if kind in PICTURES and p not in twice
     ]
     with_panel = [_with_panel(p, panels) for p in pieces]
-    masks, left_out, more = _pictures([*twice, *(p for p, kind in found if kind == "tiff")], with_panel)
+    flat = [p for p, kind in found if kind == "tiff"]
+    # Beside slides, plain pictures are what a pipeline made of them; alone, they are all there is.
+    plain = _plain(flat, panels) if len(flat) == len(found) else []
+    with_panel += plain
+    taken = {p.files[0] for p in plain}
+    masks, left_out, more = _pictures([*twice, *(p for p in flat if p not in taken)], with_panel)
     used = sorted({f for p in with_panel for f in p.files[1:]} & set(others))
     return [*with_panel, *masks], used, left_out, [*problems, *more]
 
@@ -142,6 +149,22 @@ def _regions(path: Path, texts: Mapping[int, Path], others: Sequence[Path]) -> l
             Piece("image", "mcd", (path, *text, *schema), region.id, path.with_suffix(""), str(number),
                   region.description)
         )  # fmt: skip
+    return found
+
+
+def _plain(paths: Sequence[Path], panels: Sequence[Path]) -> list[Piece]:
+    """Plain TIFF pictures with as many pages as the nearest panel keeps channels; ``SLIDE_001`` is one of ``SLIDE``."""
+    from timelens.formats.cytometry.tiff import pages_of
+
+    found = []
+    for path in paths:
+        slide = path.parent / re.sub(r"_\d{3}$", "", _stem(path))
+        piece = _with_panel(Piece("image", "tiff", (path,), _stem(path), slide, description=_stem(path)), panels)
+        if len(piece.files) == 1 or "mask" in path.parent.name.lower():
+            continue
+        with suppress(TimelensError):
+            if pages_of(path) == len(read_panel(piece.files[1]).channels):
+                found.append(piece)
     return found
 
 
@@ -200,7 +223,8 @@ def _pictures(paths: Sequence[Path], images: Sequence[Piece]) -> tuple[list[Piec
         for folder, files in again.items()
     ] + [
         Problem("Plain TIFF pictures are left out: they state neither channels nor the size of a pixel", str(folder),
-                "files", f"{len(files)} pictures", "OME-TIFF, or MCD or TXT", "convert them to OME-TIFF", "warning")
+                "files", f"{len(files)} pictures", "OME-TIFF, MCD, TXT, or a panel that keeps as many channels",
+                "convert them to OME-TIFF, or put their panel beside them", "warning")
         for folder, files in alone.items()
     ]  # fmt: skip
     return masks, [p for group in (again, alone) for files in group.values() for p in files], problems

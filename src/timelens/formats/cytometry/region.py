@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from timelens.errors import MissingFieldError, UsageError
+from timelens.formats import registry
 from timelens.formats.cytometry import mcd, txt
 from timelens.formats.cytometry.panel import with_panel
 from timelens.formats.cytometry.raster import MODALITY
@@ -28,7 +29,8 @@ def read_region(
     Parameters
     ----------
     files
-        The MCD, text file, OME-TIFF or OME-Zarr, and what belongs to it (its text file, schema, panel), in any order.
+        The MCD, text file, OME-TIFF, OME-Zarr or plain TIFF, and what belongs to it (its text file, schema, panel), in
+        any order.
     region
         Number of the region in an MCD.
     id
@@ -52,6 +54,8 @@ def read_region(
         found = mcd.read(slides[0], region=region, id=id, unit=unit, pixel_size_um=pixel_size_um)
     elif texts:
         found = txt.read(texts[0], id=id, unit=unit, pixel_size_um=pixel_size_um)
+    elif pictures and registry.sniff(pictures[0]) == "tiff":
+        return _plain(pictures[0], files, id, unit, pixel_size_um)
     elif pictures:
         found = _picture(pictures[0], id, unit, pixel_size_um)
     else:
@@ -60,6 +64,21 @@ def read_region(
         )
     panels = [f for f in files if f.suffix.lower() == ".csv"]
     return with_panel(found, panels[0]) if panels else found
+
+
+def _plain(
+    path: Path,
+    files: Sequence[Path],
+    id: str | None,  # noqa: A002 - the field's name
+    unit: str | None,
+    pixel_size_um: float | None,
+) -> Acquisition:
+    """A plain TIFF: its pages are the channels that its panel keeps, which is also said of nuclei."""
+    from timelens.formats.cytometry import tiff
+
+    panel = next((f for f in files if f.suffix.lower() == ".csv"), None)
+    found = tiff.read(path, panel=panel, pixel_size_um=pixel_size_um, id=id, unit=unit)
+    return found if panel is None else with_panel(found, panel)
 
 
 def _picture(

@@ -26,7 +26,7 @@ from timelens.study.image import Image
 from timelens.study.provenance import SourceFile
 from timelens.study.region import Region
 
-__all__ = ["read", "read_labels", "read_mask", "write_mask"]
+__all__ = ["pages_of", "read", "read_labels", "read_mask", "write_mask"]
 
 _BROKEN = (tifffile.TiffFileError, struct.error, ValueError, KeyError, IndexError, TypeError, OSError, zlib.error,
            RuntimeError, ZeroDivisionError, AttributeError, OverflowError, MemoryError)  # fmt: skip
@@ -106,6 +106,20 @@ def read(
         subject=subject,
         session=session,
     )
+
+
+def pages_of(path: str | Path) -> int:
+    """How many pictures of one size a file holds.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged, or holds something else.
+    """
+    shape = _shape(safety.existing(path))
+    if len(shape) not in (2, 3):
+        raise FormatError("The file holds no pages of one size", file=path, field="pages", found=shape)
+    return 1 if len(shape) == 2 else shape[0]
 
 
 def read_mask(path: str | Path, *, geometry: Geometry, id: str | None = None) -> Region:  # noqa: A002
