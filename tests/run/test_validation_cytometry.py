@@ -60,3 +60,11 @@ def test_own_outlines_find_most_cells_and_tell_them(small):
     assert scores["phenotype_f1_matched"] > 0.85 and scores["phenotype_f1"] > 0.75
     fractions = [d for (q, _), d in found.items() if q == "cell_fraction" and np.isfinite(d.value)]
     assert len(fractions) >= 4 and all(abs(d.value - d.seen) < 0.03 for d in fractions)
+
+
+def test_spillover_that_is_taken_back_does_no_harm(small):
+    spilt, taken = small("spilt"), small("compensated")
+    scores = [f["phenotype_f1", "all types"].value for f in (spilt, taken)]
+    assert scores[1] > 0.9 and scores[1] > scores[0] + 0.02
+    fractions = [d for (q, _), d in taken.items() if q == "cell_fraction" and np.isfinite(d.value)]
+    assert len(fractions) >= 4 and all(abs(d.value - d.seen) < 0.03 for d in fractions)
