@@ -14,7 +14,7 @@ from timelens.run.cell_outputs import write_cells
 from timelens.run.cell_pictures import draw_slide
 from timelens.run.files import bids_label, output_stem, write_json
 from timelens.run.inventory import SessionEntry
-from timelens.run.pictures import Album, draw, symbol_of
+from timelens.run.pictures import Album, draw, said_of
 from timelens.run.truth_pictures import draw_truth, truth_files
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Recipe, Result
@@ -55,7 +55,7 @@ def write_result(
         place = folder / recipe.lens
         for name, image in result.maps.items():
             path = nifti.write(image, place / f"{stem}_desc-{bids_label(name)}_map.nii.gz")
-            _traced(path, run, f"{symbol_of(image)} in {image.unit}")
+            _traced(path, run, said_of(image))
             outputs.append(_written(path, folder))
         for name, region in result.regions.items():
             path = place / f"{stem}_desc-{bids_label(name)}_dseg.nii.gz"

@@ -21,7 +21,7 @@ from timelens.study.contract import Result
 from timelens.study.image import Image
 from timelens.study.region import Region
 
-__all__ = ["Album", "draw", "symbol_of"]
+__all__ = ["Album", "draw", "said_of", "symbol_of"]
 
 #: Kinds of quantity that are shown as images of uptake; a map of any other kind is the map of a parameter.
 _UPTAKE = (
@@ -106,6 +106,12 @@ def symbol_of(image: Image) -> str:
     """The symbol of what an image shows."""
     known = quantities.find(image.quantity) if image.quantity else None
     return known.symbol if known is not None else "the image"
+
+
+def said_of(image: Image) -> str:
+    """What the voxels of a map hold, in words: symbol and unit, of categories what their codes mean."""
+    known = quantities.find(image.quantity) if image.quantity else None
+    return known.definition if known is not None and known.kind == "category" else f"{symbol_of(image)} in {image.unit}"
 
 
 def _shows_uptake(image: Image) -> bool:
