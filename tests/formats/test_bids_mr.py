@@ -219,7 +219,7 @@ BAD = {
     "TR longer than a volume": (
         lambda r: dynamic(r, {**TIMES, "RepetitionTimeExcitation": 5.0}), "longer than a volume"),
     "two volumes": (lambda r: dynamic(r, {"VolumeTiming": [0, 3]}, count=2), "three volumes or more"),
-    "map without unit": (lambda r: [put(r, "T1map", {})], "unit of the image is not known"),
+    "map without unit": (lambda r: [put(r, "T1map", {})], "unit of the map is not known"),
     "map of no time": (lambda r: [put(r, "T1map", {"Units": "mm2/s"})], "mm2/s"),
     "mixed TR": (_mixed, "differ in RepetitionTimeExcitation"),
     "cut short": (_cut, "truncated or damaged"),

@@ -149,7 +149,15 @@ def _single(path: Path, root: Path, said: dict[str, Any], known: _Suffix, unit: 
     if known.kind in ("dce", "dsc"):
         described |= _frame_times(said, path)
     who, sources = bids.who(path), bids.inherited(path, root)[1]
-    found = nifti.read(path, described=described, unit=unit, modality="mr", **who)
+    try:
+        found = nifti.read(path, described=described, unit=unit, modality="mr", **who)
+    except MissingFieldError as error:
+        if known.kind not in _MAPS or error.problem.field != "Units":
+            raise
+        raise MissingFieldError(
+            "The unit of the map is not known", file=path, field="Units", found="nothing",
+            expected="ms or s for T1, % or 1 for B1", mend="write Units into its JSON sidecar",
+        ) from None  # fmt: skip
     geometry = found.image.geometry
     if geometry is not None and geometry.frame is None and nifti.is_scanner_space(path):
         shared = "_".join(["scanner", *(v for v in who.values() if v)])
