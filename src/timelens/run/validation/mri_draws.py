@@ -105,6 +105,7 @@ def _analysed(
     match = lens.accepts(scans)
     given = {**options, "exchange": {"maps": False, **options.get("exchange", {})}}
     given["perfusion"] = {"maps": False, **options.get("perfusion", {})}
+    given["enhancement"] = {"maps": False, **options.get("enhancement", {})}
     given["motion"] = {"mode": "none", **options.get("motion", {})}
     result = lens.quantify(match.roles, regions, lens.recipe(match, given).options())
     return {(row.region, row.quantity): row for row in result.measurements}
