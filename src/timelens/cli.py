@@ -169,11 +169,11 @@ def thresholds(
 @app.command()
 def export(
     out: Annotated[Path, typer.Argument(help="A folder of results.")],
-    to: Annotated[str, typer.Option(help="dicom, bids, ome-zarr or csv.")],
+    to: Annotated[str, typer.Option(help="dicom, bids, ome-zarr, csv or spatialdata.")],
     target: Annotated[Path | None, typer.Option("-o", "--out", help="Where to; OUT/export/FORMAT by default.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write results for other programs: DICOM SEG, SR and maps, BIDS derivatives, OME-Zarr, or CSV tables."""
+    """Write results for other programs: DICOM SEG, SR and maps, BIDS, OME-Zarr, CSV, or SpatialData."""
     from timelens.run.export import export_results
 
     files = export_results(out, to, target)

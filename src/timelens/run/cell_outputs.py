@@ -13,7 +13,7 @@ __all__ = ["write_cells"]
 
 
 def write_cells(place: Path, stem: str, result: Result) -> list[Path]:
-    """Write masks, outlines and, where anndata is installed, AnnData files of a result's cells; returns the paths.
+    """Write masks, outlines and, where h5py is installed, AnnData files of a result's cells; returns the paths.
 
     Parameters
     ----------
