@@ -51,6 +51,8 @@ class CytometryLens:
             If a step, parameter or value is unknown.
         """
         merged = merged_steps(options)
+        if match.lost_regions and merged["segment"]["cells"] == "auto":
+            merged["segment"]["cells"] = "given"  # masks that cannot be read are not replaced by other cells
         given = any(_is_cells(a) for a in match.roles.values())
         left_out = ("clean", "segment", "clusters") if given else ("table",)
         return Recipe(self.name, tuple(Step(n, merged[n], WHYS[n]) for n in DEFAULTS if n not in left_out))
@@ -107,6 +109,9 @@ class CytometryLens:
             "channels": dict(zip(metals, labels, strict=True)),
             "nuclear": [labels[k] for k in nuclear_places(scan, metals, labels, merged["segment"])],
         }
+        result.problems += [
+            _no_channel(c, labels) for c in merged["types"]["markers"] if c not in labels and c not in metals
+        ]
         found, nests, title = [], [], scan.description or scan.id
         for name, marks in outlines.sets.items():
             cells, more = find_cells(name, values, marks, labels, pixel_um, merged["types"],
@@ -201,6 +206,13 @@ def _is_cells(scan: Acquisition) -> bool:
 def _placed(result: Result, scan: Acquisition) -> Result:
     result.problems[:] = [_at(p, scan) for p in result.problems]
     return result
+
+
+def _no_channel(channel: str, labels: Sequence[str]) -> Problem:
+    return Problem(
+        "A marker is stated for a channel that is not there", field="types: markers", found=channel,
+        expected=", ".join(labels), mend="write the channel as the panel does", severity="warning",
+    )  # fmt: skip
 
 
 def _at(problem: Problem, scan: Acquisition) -> Problem:
