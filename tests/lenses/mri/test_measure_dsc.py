@@ -81,6 +81,7 @@ def test_maps_have_units_and_errors(known) -> None:
     for name, unit in units.items():
         assert result.maps[name].unit == unit and result.maps[name].quantity == name
         assert result.maps[f"{name}_se"].shape == result.maps[name].shape
+        assert np.isnan(result.maps[name].numpy()[:, :, 12:]).all(), "a vessel has no flow per mass of tissue"
     assert {"perfusion_reason", "leakage_reason"} <= set(result.maps)
     tumour = result.maps["cbf"].numpy()[:, :, :6]
     assert np.nanmean(tumour) == pytest.approx(truth["tumour", "cbf"].ideal, rel=0.1)

@@ -35,6 +35,7 @@ from timelens.lenses.mri.regional import (
 from timelens.lenses.mri.settings import Steps, baseline_frames, setting
 from timelens.study.acquisition import Acquisition
 from timelens.study.contract import Result
+from timelens.study.image import Image
 from timelens.study.region import Region
 
 __all__ = ["measure_dsc"]
@@ -97,13 +98,15 @@ def measure_dsc(inputs: Mapping[str, Acquisition], regions: Sequence[Region], st
     reference = [name for name, role in roles.items() if role == _REFERENCE]
     whole = np.any([masks[name] for name in reference], axis=0) if reference else None
     leaves = _correction(step["leakage"], method, reference, scan)
+    # A drawn vessel has no flow per mass of tissue.
+    mapped = tissue if blood is None else tissue & ~blood
     corrected = series
     if leaves is not None and leaves != "fitted":
         corrected, maps = leakage_corrected(series, whole, method=leaves, arterial=artery)
     if whole is not None and leaves in (None, "fitted"):
         _, maps = leakage_corrected(series, whole)
     if leaves not in (None, "fitted") or whole is not None:
-        result.maps |= {n: m for n, m in maps.items() if n.removesuffix("_se") == "k2_leakage"}
+        result.maps |= {n: _within(m, mapped) for n, m in maps.items() if n.removesuffix("_se") == "k2_leakage"}
         result.maps["leakage_reason"] = maps["reason"].with_info(name="leakage_reason")
 
     shown, spread, counts, names = mean_curves(corrected, masks, scan, result)
@@ -139,9 +142,9 @@ def measure_dsc(inputs: Mapping[str, Acquisition], regions: Sequence[Region], st
             own = replace(found.fit, predicted=found.fit.predict()[:, : len(measured)])
             result.tables["fits"] = fits_table(own, measured, method, curves[:, : len(measured)], image.frames, "1/s")
     if step["maps"]:
-        made = map_perfusion(corrected, artery, method=method, leakage=leaves == "fitted", mask=tissue)
+        made = map_perfusion(corrected, artery, method=method, leakage=leaves == "fitted", mask=mapped)
         if whole is not None:
-            made |= relative_maps(made, whole & tissue)
+            made |= relative_maps(made, whole & mapped)
         kept = {n for n, m in made.items() if m.quantity == n}
         result.maps |= {n: m for n, m in made.items() if n in kept or n.removesuffix("_se") in kept}
         result.maps["perfusion_reason"] = made["reason"].with_info(name="perfusion_reason")
@@ -194,6 +197,14 @@ def _doubt_artery(choice: ArterialChoice, mean: Floats, before: Floats, scan: Ac
             "an early, high, narrow and smooth curve", "draw another artery, such as one beside the vessel", "warning",
         ))  # fmt: skip
     return lowest
+
+
+def _within(image: Image, mask: Mask) -> Image:
+    """The map where the mask is, NaN elsewhere."""
+    return Image(
+        np.where(mask, image.numpy(), np.float32(np.nan)), unit=image.unit, axes=image.axes, geometry=image.geometry,
+        quantity=image.quantity, name=image.name,
+    )  # fmt: skip
 
 
 def _correction(wanted: Any, method: Method, reference: Sequence[str], scan: Acquisition) -> Correction | None:
