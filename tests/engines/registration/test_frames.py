@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from timelens.engines.mr_signal import spoiled_gradient_echo
 from timelens.engines.registration.frames import FrameMotion, apply_motion, register_frames
 from timelens.errors import DataError
 
@@ -105,6 +106,21 @@ def test_corrected_frames_show_the_body_in_its_place(moving: tuple[np.ndarray, F
     lost = ~np.isfinite(mended)
     assert lost.any() and not lost[0].any()
     assert lost[8, 0].any() or lost[8, -1].any()  # slices that left the field
+
+
+def test_five_flip_angles() -> None:
+    """Few images of much different contrast."""
+    rng = np.random.default_rng(3)
+    m0, t1 = 2000 * np.array([1.6, 0.9, 1.0, 1.1, 0.85, 0.9]), np.array([0.35, 1.1, 1.6, 1.8, 1.0, 0.8])
+    turns, shifts = rng.normal(0, 1.2, (2, 5, 3))
+    images = []
+    for flip, turn, shift in zip((2.0, 5.0, 8.0, 10.0, 15.0), turns, shifts, strict=True):
+        signal = spoiled_gradient_echo(m0, 1 / t1, flip=flip, tr=0.005)
+        images.append(np.tensordot(signal, body(turn, shift), 1))
+    data = np.hypot(np.stack(images) + rng.normal(0, 4, (5, *SHAPE)), rng.normal(0, 4, (5, *SHAPE)))
+    found = register_frames(data, EDGES)
+    assert found.displacement.max() > 2.0
+    assert residual(found, turns, shifts).max() < 0.35
 
 
 def test_what_no_frame_can_tell_is_taken_as_rest() -> None:

@@ -106,5 +106,12 @@ def test_a_body_at_rest_gets_no_warning_and_looks_are_few() -> None:
         at_rest(air, "dce", "rigid")
 
 
+def test_images_of_a_recovery_are_left_as_they_are() -> None:
+    scan, _ = enhancing(np.zeros(COUNT))
+    found = at_rest(scan, "inversion", "rigid")
+    assert found.scan is scan and "differ too much" in found.problems[0].message
+    assert at_rest(scan, "inversion", "auto").problems == ()
+
+
 def replace_values(image: Image, values: np.ndarray) -> Image:
     return Image(values, unit=image.unit, axes=image.axes, geometry=image.geometry, frames=image.frames, name="x")

@@ -19,6 +19,8 @@ __all__ = ["Rest", "at_rest"]
 
 #: Series in which motion is measured where nobody says anything.
 _LOOKED_AT = ("dce", "dsc")
+#: Series whose images may hardly be alike: magnitudes on both sides of a null. What is found there is no motion.
+_UNLIKE = ("inversion", "saturation", "look locker")
 #: So many images are laid over each other to see whether anything moved.
 _LOOKS = 12
 #: Motion is worth a warning beyond this part of a voxel and so many of its standard errors.
@@ -47,11 +49,17 @@ def at_rest(scan: Acquisition, kind: str, mode: str) -> Rest:
     mode
         ``none``; ``measure``: twelve images are laid over each other, and a warning says what moved by more than half a
         voxel; ``rigid``: all images are, and each is brought back to the first one; ``auto``: ``measure`` for
-        contrast-enhanced and first-pass series, else ``none``.
+        contrast-enhanced and first-pass series, else ``none``. Images of a recovery are never laid over each other.
     """
     image = scan.image
     chosen = ("measure" if kind in _LOOKED_AT else "none") if mode == "auto" else mode
     facts: dict[str, Any] = {"mode": chosen}
+    if kind in _UNLIKE and chosen != "none":
+        asked = Problem(
+            "Motion is not looked for between images of a recovery: they differ too much", scan.where, "motion.mode",
+            f"{kind}", "flip angles, echoes, b values or a series in time", "look at the images", "warning",
+        )  # fmt: skip
+        return Rest(scan, (asked,), facts={"mode": "none"})
     if chosen == "none" or image.geometry is None or len(image.shape) != 4:
         return Rest(scan, facts=facts)
     data = image.numpy()
