@@ -17,9 +17,10 @@ from timelens.engines.cells.thresholds import explain, split, split_at
 from timelens.engines.cells.transform import arcsinh
 from timelens.engines.cells.window import Window
 from timelens.errors import Problem
+from timelens.lenses.cytometry.gating import gate_cells, gates_of
 from timelens.lenses.cytometry.markers import canonical
 from timelens.lenses.cytometry.scale import background
-from timelens.lenses.cytometry.types import told
+from timelens.lenses.cytometry.types import SIGNATURES, told
 
 __all__ = ["UNKNOWN", "Cells", "Naming", "find_cells", "marker_places", "name_cells"]
 
@@ -247,16 +248,27 @@ def name_cells(
         m: explain(int(one.reason)) if one.reason else _FAINT if one.mean[1] < faint and m not in fixed else ""
         for m, one in splits.items()
     }
-    known = told([m for m, reason in reasons.items() if not reason])
-    not_told = {k: _why(lacking, reasons) for k, lacking in known.not_told.items()}
     names: tuple[str, ...] = (UNKNOWN,)
     types, probability = np.zeros(len(mean), np.int64), np.full(len(mean), np.nan)
-    if known.types:
-        found = CellTypeModel(known.types).fit(table, list(places), splits=fixed)
-        names, types = found.names, found.label(options["least"])
-        probability = found.probability[np.arange(len(types)), types]
-        if not found.converged:
-            problems.append(Problem("The types of cells did not settle", field=title or "cells", severity="warning"))
+    if gates := gates_of(options["gates"]):
+        chances = [np.full(len(mean), np.nan) if reasons[m] else splits[m].positive(table[:, k])
+                   for k, m in enumerate(places)]  # fmt: skip
+        names, types, probability, lacks = gate_cells(
+            np.reshape(chances, (len(places), len(mean))).T, list(places), gates
+        )
+        not_told = dict.fromkeys((k for k in SIGNATURES if k not in names), "no gate in the table")
+        not_told |= {k: _why(lacking, reasons) for k, lacking in lacks.items()}
+    else:
+        known = told([m for m, reason in reasons.items() if not reason])
+        not_told = {k: _why(lacking, reasons) for k, lacking in known.not_told.items()}
+        if known.types:
+            found = CellTypeModel(known.types).fit(table, list(places), splits=fixed)
+            names, types = found.names, found.label(options["least"])
+            probability = found.probability[np.arange(len(types)), types]
+            if not found.converged:
+                problems.append(
+                    Problem("The types of cells did not settle", field=title or "cells", severity="warning")
+                )
     thresholds: dict[str, float | str] = {
         m: reasons[m] or float(options["cofactor"] * np.sinh(one.threshold)) for m, one in splits.items()
     }

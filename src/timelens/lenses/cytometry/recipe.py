@@ -16,11 +16,11 @@ __all__ = ["DEFAULTS", "WHYS", "merged_steps"]
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "clean": {"hot_pixel": 50.0, "spillover": {}},
     "segment": {
-        "cells": "auto", "method": "classical", "weights": "", "nuclear": [], "diameter_um": 8.0, "reach_um": 3.0,
+        "cells": "auto", "method": "classical", "weights": "", "nuclear": [], "diameter_um": 8.0, "reach_um": 5.0,
         "without_nucleus": True,
     },
     "types": {
-        "pixels": "auto", "cofactor": 1.0, "floor": 0.5, "markers": {}, "thresholds": {}, "least": 0.5,
+        "gates": "", "pixels": "auto", "cofactor": 1.0, "floor": 0.5, "markers": {}, "thresholds": {}, "least": 0.5,
         "background": "none", "normalise": "none",
     },
     "states": {"exhaustion": "pd1-with-any"},
@@ -70,6 +70,7 @@ def merged_steps(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     UsageError
         If a step, parameter or value is unknown.
     """
+    from timelens.lenses.cytometry.gating import gates_of
     from timelens.lenses.cytometry.profiles import cut_offs, lymphoid_profile
     from timelens.lenses.cytometry.states import exhaustion
 
@@ -104,6 +105,7 @@ def merged_steps(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             raise UsageError("There is no such method", field=f"{step}: {part}", found=merged[step][part],
                              expected=", ".join(known))  # fmt: skip
     _table(merged["table"])
+    gates_of(merged["types"]["gates"])
     exhaustion(merged["states"]["exhaustion"])
     cut_offs(merged["immune"]["cut_offs"])
     lymphoid_profile(merged["immune"]["lymphoid"])
