@@ -173,7 +173,8 @@ def test_tables_hang_together(virtual):
     assert near["tumour-cell", "tumour-cell"] == pytest.approx(11, abs=3)
     parts = tables["neighbourhoods"].data
     assert parts["cells"].sum() == len(table)
-    types = [c for c in parts.columns if c not in ("neighbourhood", "cells")]
+    types = [c for c in parts.columns if c not in ("neighbourhood", "cells", "stability")]
+    assert 0 < parts["stability"].iloc[0] <= 1
     assert parts[types].sum(axis=1).to_numpy() == pytest.approx(1.0)
 
 

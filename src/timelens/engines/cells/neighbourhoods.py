@@ -68,7 +68,7 @@ def composition(graph: Graph, types: ArrayLike, number_of_types: int, *, with_se
 
 
 def neighbourhoods(
-    graph: Graph, types: ArrayLike, number_of_types: int, groups: int, rng: np.random.Generator
+    graph: Graph, types: ArrayLike, number_of_types: int, groups: int, rng: np.random.Generator, *, starts: int = 8
 ) -> Neighbourhoods:
     """Find neighbourhoods; cells of all samples together, so that a number means the same in each.
 
@@ -82,9 +82,11 @@ def neighbourhoods(
         How many neighbourhoods.
     rng
         For the seeds of k-means.
+    starts
+        How many seeds compete. Where tissue has no clear neighbourhoods, few of them leave much to chance.
     """
     parts = composition(graph, types, number_of_types)
-    found = kmeans(parts, groups, rng)
+    found = kmeans(parts, groups, rng, starts=starts)
     overall = np.bincount(np.asarray(types), minlength=number_of_types) / max(len(graph), 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         enrichment = np.where(overall > 0, np.log2(found.centres / overall), np.nan)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from timelens.engines.cells import graph, labelling, pairs
+from timelens.engines.cells.clusters import adjusted_rand
 from timelens.engines.cells.compartments import mixing_score
 from timelens.engines.cells.distances import NearestDistances, nearest_distances
 from timelens.engines.cells.interaction import Interaction, interaction
@@ -26,6 +27,7 @@ __all__ = ["add_distances", "add_interactions", "add_neighbourhoods", "add_pairs
 
 #: Fewer cells than this per neighbourhood are too few to find any.
 _CELLS_PER_GROUP = 20
+_STARTS = 40  # of k-means; with eight, searches in virtual tumours agree less
 #: Pairs are looked at up to this part of the shorter side of a region.
 _PART_OF_SIDE = 0.25
 
@@ -179,7 +181,8 @@ def add_neighbourhoods(
 ) -> tuple[NDArray[np.int32], Sequence[str]] | None:
     """Neighbourhoods and spatial contexts: tables of what they are made of; returns those of each cell.
 
-    The neighbourhoods of several regions are found together, so that a number means the same in each.
+    The neighbourhoods of several regions are found together, so that a number means the same in each. ``stability`` is
+    the adjusted Rand index between two searches from other seeds: far below one, other neighbourhoods would do as well.
     """
     import pandas as pd
 
@@ -197,11 +200,14 @@ def add_neighbourhoods(
         graph.stack([graph.nearest(c.y_um, c.x_um, int(options[k])) for c in sample.regions])
         for k in ("nearest", "context_nearest")
     )
-    found = neighbourhoods(near, sample.kinds, len(sample.names), groups, rng)
+    found, again = (
+        neighbourhoods(near, sample.kinds, len(sample.names), groups, one, starts=_STARTS) for one in rng.spawn(2)
+    )
     size = np.bincount(found.label, minlength=groups)
     columns: dict[str, Any] = {"neighbourhood": np.arange(groups).astype(str), "cells": size}
     columns |= {name: found.parts[:, k] for k, name in enumerate(sample.names)}
-    units = {"cells": "{cells}", **dict.fromkeys(sample.names, "1")}
+    columns["stability"] = adjusted_rand(found.label, again.label)
+    units = {"cells": "{cells}", "stability": "1", **dict.fromkeys(sample.names, "1")}
     result.tables[sample.prefixed("neighbourhoods")] = Table(pd.DataFrame(columns), units)
     context = context_names(spatial_context(wide, found.label, groups, share=float(options["context_share"])))
     names, count = np.unique(np.array(context), return_counts=True)
