@@ -360,7 +360,7 @@ def test_rows_of_other_modalities_and_several_scans_have_tables_of_their_own(tmp
         row("cell_density", 1234.0, "{cells}/mm3", "neck", component="Treg", **scan),
     ]
     prose = page(write_study(tmp_path, {"sub-001/ses-01": rows})).prose
-    assert re.search(r"PET FDG Agent: .* neck 10\.0 .* MR Measurements", prose)
+    assert re.search(r"PET FDG Agent: .* neck 10\.0 .* MRI Measurements", prose)
     assert "0.00105" in prose
     assert "neck CD8 51 234" in prose  # set apart by a narrow space
     assert "neck Treg 1234" in prose

@@ -20,7 +20,7 @@ from timelens.figures.canvas import new_figure, plot_axes
 from timelens.figures.curves import CurvePanel, curves_figure
 from timelens.figures.palette import INK, MUTED, region_colour
 from timelens.figures.panel import plain_name
-from timelens.figures.text import readable_unit, time_unit, with_unit
+from timelens.figures.text import measured_word, readable_unit, time_unit, with_unit
 
 __all__ = ["FitCurve", "GraphicalPlot", "fits_figure", "graphical_figure", "input_figure"]
 
@@ -246,7 +246,7 @@ def _cell(figure: Figure, corner: tuple[float, float], curves: Sequence[FitCurve
     code, factor = readable_unit(first.unit, float(max(tops)))
     left, bottom = corner
     below = plot_axes(figure, (left, bottom + 0.5, _WIDTH, _RESIDUAL), x=f"Time [{unit}]", y="Residual")
-    what = "Activity" if "Bq" in code else "SUV" if code == "g/mL" else "Value"
+    what = measured_word(code)
     above = plot_axes(figure, (left, bottom + 0.5 + _RESIDUAL + 0.12, _WIDTH, _PLOT), x="", y=with_unit(what, code))
     above.set_title(plain_name(first.region, 36), fontsize=10, color=INK, loc="left", parse_math=False)
     above.tick_params(labelbottom=False)

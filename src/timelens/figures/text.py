@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["nice_ceiling", "nice_length", "readable_unit", "symbol_math", "time_unit", "unit_text", "with_unit"]
+__all__ = [
+    "measured_word",
+    "nice_ceiling",
+    "nice_length",
+    "readable_unit",
+    "symbol_math",
+    "time_unit",
+    "unit_text",
+    "with_unit",
+]
 
 _WHOLE = {
     "1": "",
@@ -38,12 +47,19 @@ def _raised(digits: str) -> str:
     return "".join(_POWERS.get(d, d) for d in digits)
 
 
-def symbol_math(symbol: str) -> str:
-    r"""A symbol with its lower part set as such, for text that matplotlib parses.
+def measured_word(code: str) -> str:
+    """What a curve in that unit shows: SUV, activity, concentration, else a value."""
+    return "SUV" if code == "g/mL" else "Activity" if "Bq" in code else "Concentration" if "mol" in code else "Value"
 
-    >>> symbol_math("K_i"), symbol_math("SUV")
-    ('$K_\\mathrm{i}$', 'SUV')
+
+def symbol_math(symbol: str) -> str:
+    r"""A symbol with its lower or upper part set as such, for text that matplotlib parses.
+
+    >>> symbol_math("K_i"), symbol_math("K^trans"), symbol_math("SUV")
+    ('$K_\\mathrm{i}$', '$K^\\mathrm{trans}$', 'SUV')
     """
+    if (raised := re.fullmatch(r"([A-Za-z]+)\^([A-Za-z]+)", symbol)) is not None:
+        return f"${raised[1]}^\\mathrm{{{raised[2]}}}$"
     match = re.fullmatch(r"([A-Za-z]+)_?([A-Za-z]+|\d)", symbol)
     if match is None or ("_" not in symbol and not match[2].isdigit()):
         return symbol

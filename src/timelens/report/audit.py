@@ -62,7 +62,7 @@ def audit_views(audits: Any) -> list[AuditView]:
     views = []
     for key, audit in audits.items():
         title = str(key).replace("suv", "SUV")
-        title = title[:1].upper() + title[1:]
+        title = _TITLES.get(title, title[:1].upper() + title[1:])
         if isinstance(audit, Mapping) and "branch" in audit:
             views.append(_suv(title, audit))
         elif (
@@ -114,6 +114,7 @@ def _suv(title: str, audit: Mapping[str, Any]) -> AuditView:
     return AuditView(title, branch, tuple(sentences), tags, tuple(alternatives), tuple(remarks))
 
 
+_TITLES = {"dce": "Contrast-enhanced series", "dsc": "First pass"}
 _KIND = {
     "bw": "SUV by body weight",
     "lbm_james": "SUV by lean body mass after James",
@@ -143,8 +144,22 @@ def _records(audit: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return [r for r in audit.get(key) or () if isinstance(r, Mapping)]
 
 
+#: Settings of MR series.
+_SETTINGS = {
+    "tr_s": "repetition time (s)",
+    "te_s": "echo time (s)",
+    "flip_deg": "flip angle (degrees)",
+    "field_t": "field (T)",
+    "relaxivity": "relaxivity (L/mmol/s)",
+    "t1": "T1 from",
+    "baseline_frames": "frames before contrast",
+}
+
+
 def _words(key: str) -> str:
     """A key as words: ``delay_s`` is ``delay (s)``."""
+    if key in _SETTINGS:
+        return _SETTINGS[key]
     match = re.fullmatch(r"(.+)_(s|min|mm|percent)", key)
     return f"{match[1]} ({match[2]})".replace("_", " ") if match else key.replace("_", " ")
 

@@ -133,7 +133,8 @@ def _summary(results: Results, views: Sequence[SessionView]) -> dict[str, Any]:
     heads = {q: head([scan.whole[q] for _, _, f in measured for scan in f if q in scan.whole], notes) for q in present}
     lines = []
     for session, view, found in measured:
-        shown: list[Scan | None] = [*found] if found else [None]
+        # Scans that the whole patient has no number of would be empty lines, unless they are all there is.
+        shown: list[Scan | None] = [*([s for s in found if s.whole] or found)] or [None]
         for scan in shown:
             cells = [_whole_cell(scan, q, notes, heads[q][1]) for q in present]
             errors = sum(p.severity == "error" for p in session.problems)

@@ -20,6 +20,8 @@ __all__ = ["ScanView", "scan_label", "scan_views"]
 #: Columns that are said once at the head of a block where they are the same in all its rows.
 _COMMON = ("component", "target", "time_s")
 _DAY_S, _HOUR_S = 86400.0, 3600.0
+#: What is not written in capitals as it is.
+_MODALITIES = {"mr": "MRI", "cytometry": "Cytometry"}
 
 
 @dataclass
@@ -39,7 +41,7 @@ class ScanView:
 
 def scan_label(scan: Scan) -> str:
     """Modality and agent, as it is called in tables."""
-    return " ".join(p for p in (scan.modality.upper(), scan.agent) if p) + _which(scan)
+    return " ".join(p for p in (_MODALITIES.get(scan.modality, scan.modality.upper()), scan.agent) if p) + _which(scan)
 
 
 def _which(scan: Scan) -> str:

@@ -140,7 +140,7 @@ def _draw_fits(album: Album, fits: pd.DataFrame, tacs: pd.DataFrame | None) -> N
 def _draw_tacs(album: Album, tacs: pd.DataFrame, fitted: set[str]) -> None:
     """Curves of the regions that no model was fitted to."""
     from timelens.figures.curves import CurvePanel, curves_figure
-    from timelens.figures.text import readable_unit
+    from timelens.figures.text import measured_word, readable_unit
 
     others = [str(r) for r in dict.fromkeys(tacs["region"]) if str(r) not in fitted]
     if not others:
@@ -152,10 +152,11 @@ def _draw_tacs(album: Album, tacs: pd.DataFrame, fitted: set[str]) -> None:
         rows = tacs[tacs["region"] == region].sort_values("frame_start_s")
         middle = rows["frame_start_s"].to_numpy(float) + rows["frame_duration_s"].to_numpy(float) / 2
         curves[region] = (middle, factor * rows["mean"].to_numpy(float))
-    symbol = "SUV" if unit == "g/mL" else "Activity" if "Bq" in unit else "Value"
+    symbol = measured_word(unit)
+    title = "Curves of regions" if symbol == "Concentration" else "Time-activity curves"
     left = f" Not shown: {', '.join(others[10:])}." if len(others) > 10 else ""
     album.keep(
-        curves_figure([CurvePanel("", symbol, code, curves)]), "", "tacs", "Time-activity curves",
+        curves_figure([CurvePanel("", symbol, code, curves)]), "", "tacs", title,
         f"Mean of each region in each frame, of the regions that no model was fitted to.{left}",
     )  # fmt: skip
 
