@@ -26,13 +26,13 @@ _MINIBODY = {"activity_bq": 111e6, "mass_mg": 1.5, "targets": ["CD8A"]}
 _NECK = {"name": "neck node", "at": [46, 8, 594], "diameter_mm": 26}
 _LUNG = {"name": "lung metastasis", "at": [82, -2, 490], "diameter_mm": 20}
 _DAYS = [0, 21]
-#: Flip angles, then four minutes of gadobutrol, over the middle 20 mm of the node.
+#: Flip angles, then four minutes of gadobutrol, over the middle 16 mm of the node.
 _MRI = {
     "name": "DCE",
     "tumour": "neck node",
     "series": ["flip", "dce"],
     "after_s": 9000,
-    "slices": 5,
+    "slices": 4,
     "protocol": {"dce_interval_s": 4.8, "dce_frames": 50},
 }
 _BIOPSY = {"name": "biopsy", "tumour": "neck node", "days": [21], "after_s": 14400, "size_mm": 0.4, "deepest_mm": 3}
