@@ -79,6 +79,7 @@ def test_zarr_finds_images_labels_and_tables(tmp_path, rng):
     (scales,) = image.attrs["ome"]["multiscales"]
     assert scales["coordinateTransformations"][0]["scale"] == [1.0, 0.5, 0.25]
     assert [a["unit"] for a in scales["coordinateTransformations"][0]["output"]["axes"][1:]] == ["micrometer"] * 2
+    assert scales["coordinateTransformations"][0]["output"]["name"] == "a"  # two sections do not lie on each other
     assert [d["coordinateTransformations"][0]["scale"] for d in scales["datasets"]][-1] == [1, 4, 4]
     # Means keep the mean; labels keep their numbers.
     assert image["s1"][...].mean() == pytest.approx(image["s0"][...].mean(), rel=1e-4)

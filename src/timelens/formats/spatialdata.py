@@ -1,7 +1,8 @@
 """SpatialData: sections, masks of cells and their tables in one Zarr 3 folder, as spatialdata 0.5 and later read it.
 
-``images/`` and ``labels/`` are OME-Zarr pyramids, ``tables/`` AnnData whose rows belong to labels. All elements share
-the coordinate system ``global``, in micrometres from the outer corner of a section, x along its rows of pixels.
+``images/`` and ``labels/`` are OME-Zarr pyramids, ``tables/`` AnnData whose rows belong to labels. Coordinates are
+micrometres from the outer corner of a section, x along its rows of pixels. Their system is ``global`` for a section
+that is alone; where there are several, it has the name of the section.
 """
 
 from __future__ import annotations
@@ -128,17 +129,20 @@ def _write(sections: Mapping[str, Section], folder: Path) -> None:
         channels = [str(c) for c in image.axes[0].coordinates or range(image.shape[0])]
         said = [str(v) for v in section.image.extra.get("channel_labels") or channels]
         named = {"omero": {"channels": [{"label": v} for v in _unique(said)]}}
-        _pyramid(images, f"{name}_image", image.numpy()[:, 0], pixel_um, named)
+        system = "global" if len(sections) == 1 else name
+        _pyramid(images, f"{name}_image", image.numpy()[:, 0], pixel_um, system, named)
         for kind, marks in section.labels.items():
             array = np.asarray(marks).astype(np.int32)
-            _pyramid(labels, f"{name}_{kind}", array, pixel_um, {"image-label": {"version": "0.5"}})
+            _pyramid(labels, f"{name}_{kind}", array, pixel_um, system, {"image-label": {"version": "0.5"}})
             listed.append(f"{name}_{kind}")
         for kind, table in section.tables.items():
             _table(tables, f"{name}_{kind}_table", table, f"{name}_{kind}")
     labels.attrs["ome"] = {"labels": listed}
 
 
-def _pyramid(group: Any, name: str, array: NDArray[Any], pixel_um: Sequence[float], more: Mapping[str, Any]) -> None:
+def _pyramid(
+    group: Any, name: str, array: NDArray[Any], pixel_um: Sequence[float], system: str, more: Mapping[str, Any]
+) -> None:
     """An image (c, y, x) as means, or labels (y, x) as every second pixel, down to a small picture."""
     made = group.create_group(name)
     order = "cyx" if array.ndim == 3 else "yx"
@@ -164,7 +168,7 @@ def _pyramid(group: Any, name: str, array: NDArray[Any], pixel_um: Sequence[floa
     placed = [a if a["name"] == "c" else {**a, "unit": "micrometer"} for a in plain]
     scale = [*([1.0] if order == "cyx" else []), *pixel_um]
     transform = {"type": "scale", "scale": scale, "input": {"name": order, "axes": placed},
-                 "output": {"name": "global", "axes": placed}}  # fmt: skip
+                 "output": {"name": system, "axes": placed}}  # fmt: skip
     multiscale = {"name": name, "axes": plain, "datasets": datasets, "coordinateTransformations": [transform]}
     made.attrs["ome"] = {"version": _OME, "multiscales": [multiscale], **more}
     made.attrs[_ATTRS] = {"version": _RASTER}

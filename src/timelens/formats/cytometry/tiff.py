@@ -76,11 +76,15 @@ def read(
     raster.check_modality(modality, file=path)
     raster.check_one_region(region, file=path)
     place = safety.existing(path)
-    if panel is None or pixel_size_um is None:
+    if panel is None:
         raise MissingFieldError(
-            "A plain TIFF states neither its channels nor the size of a pixel", file=path,
-            field="panel" if panel is None else "pixel_size_um", found="nothing", expected="both",
-            mend="state panel= and pixel_size_um=, or convert it to OME-TIFF",
+            "A plain TIFF does not state its channels", file=path, field="panel", found="nothing",
+            expected="a name per page", mend="state panel=, or convert it to OME-TIFF",
+        )  # fmt: skip
+    if pixel_size_um is None:
+        raise MissingFieldError(
+            "A plain TIFF does not state the size of a pixel", file=path, field="pixel_size_um", found="nothing",
+            expected="micrometres", mend="state it with pixel_size_um, or convert it to OME-TIFF",
         )  # fmt: skip
     size = raster.check_size(pixel_size_um)
     sources = [SourceFile.of(place)]
