@@ -27,7 +27,15 @@ def made(tmp_path_factory):
 
 def test_other_lenses_are_refused(tmp_path):
     with pytest.raises(UsageError, match="does not show this lens"):
-        demo.run_demo(tmp_path, lenses=["pet", "mri"])
+        demo.run_demo(tmp_path, lenses=["pet", "oct"])
+
+
+def test_lenses_may_be_left_out():
+    spec = demo_spec(lenses=["pet", "cytometry"])
+    assert spec["mri"] == [] and [b["name"] for b in spec["biopsies"]] == ["biopsy"]
+    assert all("DCE" not in arm.get("outlines", []) for arm in spec["arms"])
+    assert len(spec_of(demo_spec()).exams) == 2
+    assert spec_of(demo_spec(lenses=["pet"])).exams == ()
 
 
 def test_a_study_of_somebody_is_not_overwritten(tmp_path):
@@ -51,11 +59,12 @@ def test_every_row_stands_in_the_table_beside_its_truth(made):
     assert tuple(table[0]) == demo.COLUMNS
     assert len(table) == len(made.rows)
     assert {r["subject"] for r in made.rows} == {"sub-001", "sub-002", "sub-003"}
-    assert {r["agent"] for r in made.rows} == {FDG, CD8}
+    assert {r["agent"] for r in made.rows} == {FDG, CD8, "gadobutrol", ""}
+    assert {r["lens"] for r in made.rows} == {"pet", "mri", "cytometry"}
 
 
 def test_measured_agrees_with_what_a_noise_free_scanner_shows(made):
-    for row in made.rows:
+    for row in (r for r in made.rows if r["lens"] == "pet"):
         where = (row["subject"], row["session"], row["agent"], row["lesion"], row["quantity"])
         # Noise lifts the maximum and moves voxels over a threshold; within a given outline only the mean can err.
         ruled = row["outline"] != TRUE_OUTLINE
@@ -70,6 +79,30 @@ def test_intervals_hold_the_truth_of_the_mean(made):
     rows = [r for r in made.rows if r["quantity"] == "suv_mean" and math.isfinite(r["uncertainty"])]
     assert rows
     assert all(abs(r["measured"] - r["truth"]) <= 3 * r["uncertainty"] for r in rows)
+
+
+def test_vessels_and_cells_agree_with_their_truth(made):
+    k_trans = {(r["subject"], r["session"]): r for r in made.rows if r["quantity"] == "k_trans"}
+    assert len(k_trans) == 6
+    for row in k_trans.values():
+        assert row["unit"] == "1/min"
+        assert row["lower"] < row["truth"] < row["upper"]
+        assert abs(row["error_percent"]) < 15
+        assert row["truth"] == pytest.approx(row["truth_object"], rel=0.12)  # the model's part
+    # Vessels go where tumour dies, and stay elsewhere.
+    change = {
+        s: k_trans[s, "ses-02"]["truth_object"] / k_trans[s, "ses-01"]["truth_object"]
+        for s in ("sub-001", "sub-002", "sub-003")
+    }
+    assert change["sub-001"] < 0.9 < min(change["sub-002"], change["sub-003"])
+    cells = {r["subject"]: r for r in made.rows if r["component"] == "cd8-t-cell" and r["unit"] == "{cells}/mm2"}
+    for row in cells.values():
+        assert row["session"] == "ses-02"
+        assert row["lower"] <= row["truth"] <= row["upper"]
+        assert abs(row["error_percent"]) < 10
+    # The biopsy ranks the patients as the minibody does.
+    uptake = {c.subject: c.uptake["CD8 minibody"][1] for c in made.changes if c.tumour == "neck node"}
+    assert sorted(cells, key=lambda s: cells[s]["measured"]) == sorted(uptake, key=lambda s: uptake[s])
 
 
 def test_outlines_are_those_of_the_arm(made):
@@ -103,7 +136,8 @@ def test_the_scan_without_a_weight_gives_a_problem_and_no_number(made):
 def test_a_lesion_bears_one_name_over_agents_and_visits(made):
     regions = {(r["session"], r["agent"]): r["region"] for r in made.rows
                if (r["subject"], r["lesion"]) == ("sub-001", "neck node")}  # fmt: skip
-    assert len(regions) == 4
+    assert {agent for _, agent in regions} == {FDG, CD8, "gadobutrol", ""}  # T1 has no agent
+    assert len(regions) == 8
     assert set(regions.values()) == {"neck node"}
 
 
@@ -120,6 +154,8 @@ def test_the_last_words(made, capsys, monkeypatch):
         "Truth and measurement",
         "Left out: sub-004",
         "hold at the start only",
+        "DCE MRI neck node K^trans",
+        "biopsy section CD8 cells",
     ):
         assert words in said
     show(made, made.results / "report.html", as_json=True)

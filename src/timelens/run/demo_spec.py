@@ -15,8 +15,10 @@ __all__ = ["AGENTS", "LENSES", "OPTIONS", "demo_spec"]
 
 #: What is shown; PET always is.
 LENSES = ("pet", "mri", "cytometry")
-#: How it is measured, where the defaults lack something: a blood sample gives the haematocrit.
-OPTIONS: dict[str, Any] = {"mri": {"input": {"haematocrit": 0.42}, "enhancement": {"maps": False}}}
+#: How it is measured, where the defaults lack something: a blood sample gives the haematocrit, and nobody moves.
+OPTIONS: dict[str, Any] = {
+    "mri": {"motion": {"mode": "none"}, "input": {"haematocrit": 0.42}, "enhancement": {"maps": False}},
+}
 
 #: Administration to the agent's id in the knowledge base.
 AGENTS = {"FDG": "f18-fdg", "CD8 minibody": "zr89-crefmirlimab"}

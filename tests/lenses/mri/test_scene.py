@@ -18,7 +18,8 @@ def tumour():
 
 
 def test_its_own_voxels_change_nothing(tumour):
-    own, other = tumour_scene(tumour), field_scene(tumour, (0.5,) * 3, centre=(1, 2, 3), frame="mr")
+    own = tumour_scene(tumour, artery_voxels=0)
+    other = field_scene(tumour, (0.5,) * 3, centre=(1, 2, 3), frame="mr", artery_voxels=0)
     assert other.geometry.frame == "mr"
     for name, values in own.maps.items():
         np.testing.assert_allclose(other.maps[name], values, atol=1e-12)
@@ -31,9 +32,17 @@ def test_a_voxel_holds_the_mean_of_what_lies_in_it(tumour):
     middle = scene.geometry.to_mm((np.array(scene.geometry.shape) - 1) / 2)
     assert middle == pytest.approx([10, 20, 30])
     flow = tumour.plasma_flow.astype(float) / 60
+    artery = np.argwhere(scene.artery)
+    assert [tuple(v) for v in artery] == [(z, 1, 1) for z in range(4)]
     # The middle 6 mm along z: twelve planes of the tumour, three to a slice.
     want = flow[9:21].reshape(4, 3, 15, 2, 15, 2).mean(axis=(1, 3, 5))
     np.testing.assert_allclose(scene.maps["f_p"], want, rtol=1e-12)
+
+
+def test_the_artery_is_clear_of_the_edge_of_a_deep_field(tumour):
+    scene = field_scene(tumour, (1.0,) * 3, centre=(0, 0, 0), frame="mr")
+    inner = scene.artery[1:-1, 1:-1, 1:-1]
+    assert inner.sum() == scene.artery.sum() == 13 * 4
 
 
 def test_voxels_that_share_planes_share_what_is_in_them(tumour):

@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 #: Relaxation times of arterial blood at 3 T in s (Lu H et al., Magn Reson Med 2004;52:679, doi:10.1002/mrm.20178).
 BLOOD_T1, BLOOD_T2 = 1.63, 0.15
 ARTERY = "artery"
+#: In a field of so few slices the artery runs through all of them.
+_FLAT = 5
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,8 @@ def field_scene(
 ) -> MrScene:
     """As :func:`tumour_scene`, on the voxels of a scanner: each holds the means over what lies in it.
 
+    The artery lies one voxel inside of the field.
+
     Parameters
     ----------
     tumour
@@ -195,7 +199,7 @@ def field_scene(
     share = _averaged(np.asarray(tumour["tumour_fraction"], float), weights)
     first = np.array(centre) - (np.array(counts[::-1]) - 1) / 2 * np.array(voxel_mm[::-1])
     geometry = Geometry.from_spacing(counts, voxel_mm, origin=first.tolist(), frame=frame)
-    return _with_artery(maps, share, geometry, name, artery_voxels)
+    return _with_artery(maps, share, geometry, name, artery_voxels, inside=True)
 
 
 def _overlaps(own: int, edge: float, count: int, size: float) -> Floats:
@@ -223,10 +227,15 @@ def _tissue(tumour: Microenvironment, vessel_class: str) -> dict[str, Floats]:
     return maps
 
 
-def _with_artery(maps: dict[str, Floats], share: Floats, geometry: Geometry, name: str, voxels: int) -> MrScene:
+def _with_artery(
+    maps: dict[str, Floats], share: Floats, geometry: Geometry, name: str, voxels: int, *, inside: bool = False
+) -> MrScene:
+    """The scene with a straight artery in a corner; ``inside``: clear of the outermost voxels, as one would draw it."""
     labels = (share > 0.5).astype(np.int32)
     tube = np.zeros(labels.shape, bool)
-    tube[:, :voxels, :voxels] = True
+    first = int(inside)
+    along = slice(1, -1) if inside and labels.shape[0] > _FLAT else slice(None)
+    tube[along, first : first + voxels, first : first + voxels] = True
     if labels[tube].any():
         raise DataError("The artery would lie in the tumour", field="artery_voxels", found=voxels,
                         mend="build the tumour on a larger grid")  # fmt: skip
