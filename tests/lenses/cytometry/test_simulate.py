@@ -61,6 +61,22 @@ def test_cells_bear_what_the_table_states(rng):
     assert (level[:, left_open] > 0).mean() == pytest.approx(0.2, abs=0.03)
 
 
+@pytest.mark.parametrize("kind", SIGNATURES)
+def test_every_type_has_the_stated_law_of_each_of_30_markers(kind, rng):
+    # Borne: gamma of mean 10 and variation 0.4; lacked: background; left open: borne by a fifth of the cells.
+    plan = cytometry_protocol(Protocol("cytometry", {"counts": 10.0, "background": 0.1}))
+    level = express([kind] * 3000, plan, rng) - 0.1
+    one = SIGNATURES[kind]
+    for marker, values in zip(list(MARKERS)[:30], level.T, strict=False):
+        borne = values > 1e-9
+        lacked = marker in one.negative or (marker == "CAR" and marker not in one.positive)
+        share = 1.0 if marker in one.positive else 0.0 if lacked else 0.2
+        assert borne.mean() == pytest.approx(share, abs=0.035)
+        if borne.sum() > 300:
+            assert values[borne].mean() == pytest.approx(10.0, rel=0.1)
+            assert values[borne].std() == pytest.approx(4.0, rel=0.25)
+
+
 def test_a_sphere_is_painted_with_its_area():
     one = np.array([30.0])
     label, nucleus = paint(one, one, np.array([10.0]), np.zeros(1), (60, 60), 1.0)

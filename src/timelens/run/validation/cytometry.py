@@ -48,7 +48,7 @@ CASES: Mapping[str, str] = {
     "faint": "the inflamed tumour with 3 ions per pixel where a marker is borne, in true outlines",
     "own": "the inflamed tumour, cells found by the lens",
     "spilt": "the inflamed tumour with 5 % spillover left as it is, in true outlines",
-    "compensated": "the same section with its spillover taken back by simulated single stains",
+    "compensated": "the inflamed tumour with 5 % spillover taken back by simulated single stains, in true outlines",
 }
 #: 8 ions per pixel where a marker is borne, 1 % spillover, pixels of 1 um.
 DEFAULT = Protocol("cytometry", {})
