@@ -65,3 +65,13 @@ def test_without_a_membrane_the_nearest_wins():
         found = grow_to_membrane(labels, membrane, 30)
         assert found[0].tolist() == [7] * 7 + [3] * 13
     assert grow_to_membrane(np.zeros((4, 4), int), np.ones((4, 4)), 3).max() == 0
+
+
+def test_nothing_grows_through_a_membrane_that_makes_the_way_too_long():
+    labels = np.zeros((11, 41), int)
+    labels[5, 5] = 1
+    membrane = np.zeros((11, 41))
+    membrane[:, 12] = 50
+    assert (grow_to_membrane(labels, membrane, 30, sigma=0)[:, 13:35] == 1).all()
+    found = grow_to_membrane(labels, membrane, 30, sigma=0, longest=15)
+    assert (found[:, 13:] == 0).all() and (found[:, 5:12] == 1).all()

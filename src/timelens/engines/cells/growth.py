@@ -55,7 +55,13 @@ def _expand(marks, dy, dx):  # type: ignore[no-untyped-def]
 
 
 def grow_to_membrane(
-    labels: ArrayLike, membrane: ArrayLike, reach: float, *, sigma: float = 1.0, tile: int = 1024
+    labels: ArrayLike,
+    membrane: ArrayLike,
+    reach: float,
+    *,
+    sigma: float = 1.0,
+    longest: float = np.inf,
+    tile: int = 1024,
 ) -> NDArray[np.int32]:
     """Let nuclei grow to the ridges of a membrane signal, but no further than a distance.
 
@@ -74,15 +80,17 @@ def grow_to_membrane(
         In pixels.
     sigma
         Smoothing of the membrane in pixels.
+    longest
+        Longest way, counted with the membrane: what lies behind a membrane that makes it longer stays free.
     tile
         Side of the tiles in pixels. The result does not depend on it.
     """
     marks, wall = _checked(labels), np.nan_to_num(np.asarray(membrane, np.float32), posinf=0.0, neginf=0.0)
     if wall.shape != marks.shape:
         raise UsageError("Membrane and labels differ in size", field="membrane", found=wall.shape, expected=marks.shape)
-    if not (np.isfinite(sigma) and sigma >= 0 and tile >= 16):
-        raise UsageError("Options make no sense", field="sigma, tile", found=(sigma, tile),
-                         expected="a width of 0 or more, tiles of 16 or more")  # fmt: skip
+    if not (np.isfinite(sigma) and sigma >= 0 and longest > 0 and tile >= 16):
+        raise UsageError("Options make no sense", field="sigma, longest, tile",
+                         found=(sigma, longest, tile), expected="widths of 0 or more, tiles of 16 or more")  # fmt: skip
     allowed = expand(marks, reach) > 0
     wall = np.maximum(ndimage.gaussian_filter(wall, sigma, mode="nearest"), 0)
     strongest = float(np.quantile(wall[allowed], _STRONGEST)) if allowed.any() else 0.0
@@ -91,12 +99,12 @@ def grow_to_membrane(
     # The straight way over a lattice of eight neighbours is at most 8.3 % longer than the distance.
     margin = int((1.09 * reach + 2) * (1 + WALL)) + 1
     for inner, outer, cut in tiles(marks.shape, tile, margin):
-        result[inner] = _shortest(marks[outer], cost[outer].astype(np.float64), allowed[outer])[cut]
+        result[inner] = _shortest(marks[outer], cost[outer].astype(np.float64), allowed[outer], longest)[cut]
     return result
 
 
 @njit(cache=True, nogil=True)
-def _shortest(marks, cost, allowed):  # type: ignore[no-untyped-def]
+def _shortest(marks, cost, allowed, longest):  # type: ignore[no-untyped-def]
     """Label of the nearest mark by the sum of costs, by rounds over a list of pixels that became nearer."""
     height, width = marks.shape
     away = np.where(marks > 0, 0.0, np.inf)
@@ -122,6 +130,8 @@ def _shortest(marks, cost, allowed):  # type: ignore[no-untyped-def]
                     continue
                 step = 1.0 if v == y or u == x else np.sqrt(2.0)
                 far = away[y, x] + step * (cost[y, x] + cost[v, u]) / 2
+                if far > longest:
+                    continue
                 if far < away[v, u] or (far == away[v, u] and label[y, x] < label[v, u]):
                     away[v, u], label[v, u] = far, label[y, x]
                     if not waiting[v, u]:

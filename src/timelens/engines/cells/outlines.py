@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from timelens.engines.cells.growth import expand, grow_to_membrane
 from timelens.engines.cells.partition import partition
-from timelens.engines.cells.segment import opened, towards_otsu
+from timelens.engines.cells.segment import ABOVE_NOISE, opened, towards_otsu
 from timelens.errors import UsageError
 
 __all__ = ["cell_outlines", "cores", "marker_edges"]
@@ -27,6 +27,10 @@ FloatArray = NDArray[np.float64]
 EDGE, AWAY, RIDGE, THIN, RIM = 0.125, 0.09, 0.06, 0.125, 0.125
 #: Usual diameter of a profile without a nucleus, in diameters of a nucleus; its least area, in areas of a nucleus.
 PROFILE, LEAST_PROFILE = 1.25, 0.3
+#: Least height of a profile over the ground: of the usual cell's, and in standard errors of the ground.
+FAINTEST = 0.25
+#: Longest way from a nucleus, counted with the edges on it, in parts of the reach.
+LONGEST = 4.0
 #: Least depth of a saddle between two profiles.
 SADDLE = 0.05
 #: How deep a core lies in its cell in pixels, and in parts of the deepest pixel of a small cell.
@@ -93,14 +97,22 @@ def cell_outlines(
     if not len(values):
         return rim
     edges, within = _edges(values, EDGE * diameter)
-    cells = grow_to_membrane(marks, edges, reach, sigma=0.0)
+    cells = grow_to_membrane(marks, edges, reach, sigma=0.0, longest=LONGEST * reach)
     cells = np.where(within | (rim > 0), cells, 0).astype(np.int32)
     if not len(cellular):
         return cells
-    free = opened(_foreground(cellular, EDGE * diameter) & (cells == 0), THIN * diameter)
+    bears = _foreground(cellular, EDGE * diameter)
+    free = opened(bears & (cells == 0), THIN * diameter)
     if not free.any():
         return cells
-    return _with_profiles(cells, edges, free, diameter)
+    profiles = _profiles(edges, free, diameter)
+    signal = np.nan_to_num(cellular, posinf=0.0).sum(axis=0, dtype=np.float64)
+    profiles = _lit(profiles, signal, cells, ~bears & (cells == 0))
+    profiles[profiles > 0] += int(cells.max(initial=0))
+    # Once it is known where cells without a nucleus are, all grow together: a nucleus may have reached into them.
+    seeds = np.where(marks > 0, marks, cores(profiles)).astype(np.int32)
+    again = grow_to_membrane(seeds, edges, reach, sigma=0.0, longest=LONGEST * reach)
+    return np.where(within | (rim > 0), again, 0).astype(np.int32)
 
 
 def _edges(values: NDArray[np.generic], sigma: float) -> tuple[FloatArray, NDArray[np.bool_]]:
@@ -121,9 +133,7 @@ def _foreground(values: NDArray[np.generic], sigma: float) -> NDArray[np.bool_]:
     return np.asarray(bright > towards_otsu(bright))
 
 
-def _with_profiles(
-    cells: NDArray[np.int32], edges: FloatArray, free: NDArray[np.bool_], diameter: float
-) -> NDArray[np.int32]:
+def _profiles(edges: FloatArray, free: NDArray[np.bool_], diameter: float) -> NDArray[np.int32]:
     """The remainder in its parts: away from its border and from edges is the middle of a cell."""
     half = diameter / 2
     away = np.minimum(ndimage.gaussian_filter(ndimage.distance_transform_edt(free), AWAY * diameter), half) / half
@@ -132,8 +142,29 @@ def _with_profiles(
     parts = partition(relief.astype(np.float32), free.astype(np.float32), free, PROFILE * diameter, SADDLE)
     large = np.bincount(parts.ravel()) >= LEAST_PROFILE * np.pi * diameter**2 / 4
     large[0] = False
-    number = np.where(large, np.cumsum(large) + int(cells.max(initial=0)), 0)
-    return np.where(large[parts], number[parts], cells).astype(np.int32)
+    return np.where(large, np.cumsum(large), 0)[parts].astype(np.int32)
+
+
+def _lit(
+    profiles: NDArray[np.int32], signal: FloatArray, cells: NDArray[np.int32], ground: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """The profiles that stand out from the noise of the ground, and bear about what other cells bear."""
+    level = float(signal[ground].mean()) if ground.any() else 0.0
+    # The ground was chosen for being dark: its own spread would be too small. Differences of neighbours tell the noise.
+    outside = cells == 0
+    apart = np.diff(signal, axis=1)[outside[:, 1:] & outside[:, :-1]]
+    spread = float(np.sqrt((apart**2).mean() / 2)) if apart.size else 0.0
+    area = np.maximum(np.bincount(profiles.ravel()), 1)
+    height = np.bincount(profiles.ravel(), signal.ravel()) / area - level
+    own = np.bincount(cells.ravel())
+    others = np.bincount(cells.ravel(), signal.ravel())[1:][own[1:] > 0] / own[1:][own[1:] > 0]
+    usual = float(np.median(others)) - level if len(others) else 0.0
+    # Few counts are skewed: Bernstein's inequality adds a third of the squared factor, in units of one count.
+    count = spread**2 / level if level > 0 else 0.0
+    least = ABOVE_NOISE * spread / np.sqrt(area) + ABOVE_NOISE**2 / 3 * count / area
+    keep = (height > least) & (height > FAINTEST * usual)
+    keep[0] = False
+    return np.where(keep, np.cumsum(keep), 0)[profiles].astype(np.int32)
 
 
 def cores(labels: ArrayLike) -> NDArray[np.int32]:

@@ -22,7 +22,7 @@ from scipy import ndimage
 from timelens.engines.cells.partition import HEIGHT, SMALLEST, partition
 from timelens.errors import UsageError
 
-__all__ = ["SADDLE", "nuclei", "opened", "tiles", "towards_otsu"]
+__all__ = ["ABOVE_NOISE", "SADDLE", "nuclei", "opened", "tiles", "towards_otsu"]
 
 FloatArray = NDArray[np.float32]
 
