@@ -101,3 +101,22 @@ def test_a_picture_of_something_else_is_no_section(tmp_path, rng):
                      metadata={"axes": "CYX", "Channel": {"Name": ["red", "green", "blue"]}})  # fmt: skip
     (found,) = scan_folder(tmp_path).found
     assert found.modality == "unknown"
+
+
+@pytest.mark.parametrize("attribute", ["Fluor", "Name"])
+def test_metals_alone_tell_a_section_whose_unit_is_then_asked_for(tmp_path, rng, attribute):
+    path = tmp_path / "a.ome.tiff"
+    tifffile.imwrite(path, rng.random((2, 8, 8), "f4"), ome=True, photometric="minisblack",
+                     metadata={"axes": "CYX", "PhysicalSizeX": 1.0, "PhysicalSizeY": 1.0,
+                               "Channel": {"Name": ["CD45", "DNA1"], attribute: ["Pr141", "Ir191"]}})  # fmt: skip
+    (found,) = scan_folder(tmp_path).found
+    assert found.modality == "cytometry"
+    with pytest.raises(MissingFieldError, match="unit of the image is not known"):
+        read_region(found.files)
+
+
+def test_damaged_pictures_are_no_sections(tmp_path):
+    (tmp_path / "a.ome.tiff").write_bytes(b"II*\0 and nothing")
+    (tmp_path / "b.ome.zarr").mkdir()
+    (tmp_path / "b.ome.zarr" / "zarr.json").write_text('{"attributes": {"ome": [1], "timelens": 3}}')
+    assert {f.modality for f in scan_folder(tmp_path).found} == {"unknown"}

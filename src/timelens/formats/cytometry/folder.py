@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from timelens.errors import MissingFieldError, Problem, TimelensError
+from timelens.errors import Problem, TimelensError
+from timelens.formats import safety, sidecar
 from timelens.formats.cytometry.mcd import read_slide, texts_of
 from timelens.formats.cytometry.panel import read_panel
 from timelens.formats.cytometry.raster import METAL, MODALITY
@@ -60,24 +61,39 @@ class Piece:
 
 
 def belongs(path: Path, kind: str) -> bool:
-    """Whether a file is one of tissue cytometry: by its format, by its own word, or by channels that are metals."""
+    """Whether a file is one of tissue cytometry: by its format, by its own word, or by channels that are metals.
+
+    Only headers are looked at: pictures are large.
+    """
     if kind not in PICTURES:
         return kind in KINDS
-    from importlib import import_module
-
     try:
-        found = import_module(f"timelens.formats.{kind.replace('-', '_')}").read(path, unit=None)
-    except MissingFieldError:
-        # The unit is what such files lack: it is asked for once the file is known to be a section.
-        try:
-            found = import_module(f"timelens.formats.{kind.replace('-', '_')}").read(path, unit="1")
-        except TimelensError:
-            return False
-    except TimelensError:
+        said, channels = _told(path)
+    except (TimelensError, OSError):
         return False
-    image = found.image
-    channels = image.axes[0].coordinates if image.axes[0].name == "c" else None
-    return found.modality == MODALITY or any(METAL.match(str(c)) for c in (() if channels is None else channels))
+    own = said.get(sidecar.BLOCK)
+    modality = own.get("modality") if isinstance(own, dict) else None
+    return modality == MODALITY or (modality is None and any(METAL.match(c) for c in channels))
+
+
+def _told(path: Path) -> tuple[Mapping[str, Any], list[str]]:
+    """Our own words about a picture, and its channels."""
+    if path.is_dir():
+        meta = path / "zarr.json"
+        attributes = safety.read_json(meta).get("attributes") if meta.is_file() else safety.read_json(path / ".zattrs")
+        attributes = attributes if isinstance(attributes, dict) else {}
+        content = attributes.get("ome", attributes)
+        omero = content.get("omero") if isinstance(content, dict) else None
+        listed = omero.get("channels") if isinstance(omero, dict) else None
+        said = attributes.get(sidecar.BLOCK)
+        labels = [str(c.get("label")) for c in listed if isinstance(c, dict)] if isinstance(listed, list) else []
+        return said if isinstance(said, dict) else {}, labels
+    from timelens.formats.cytometry.tiff import description_of
+
+    beside = sidecar.beside(path)
+    elements = re.findall(r"<(?:\w+:)?Channel\s[^>]*>", description_of(path))
+    found = [name for e in elements for name in re.findall(r'\s(?:Fluor|Name)="([^"]*)"', e)]
+    return safety.read_json(beside) if beside.is_file() else {}, found
 
 
 def gather(

@@ -26,7 +26,7 @@ from timelens.study.image import Image
 from timelens.study.provenance import SourceFile
 from timelens.study.region import Region
 
-__all__ = ["pages_of", "read", "read_labels", "read_mask", "write_mask"]
+__all__ = ["description_of", "pages_of", "read", "read_labels", "read_mask", "write_mask"]
 
 _BROKEN = (tifffile.TiffFileError, struct.error, ValueError, KeyError, IndexError, TypeError, OSError, zlib.error,
            RuntimeError, ZeroDivisionError, AttributeError, OverflowError, MemoryError)  # fmt: skip
@@ -110,6 +110,22 @@ def read(
         subject=subject,
         session=session,
     )
+
+
+def description_of(path: str | Path) -> str:
+    """The text of the first page, which in OME-TIFF is its metadata.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged.
+    """
+    place = safety.existing(path)
+    try:
+        with tifffile.TiffFile(place) as opened:
+            return str(opened.pages.first.description)
+    except _BROKEN as error:
+        raise FormatError("The TIFF file is damaged", file=place, field="TIFF", found=str(error)[:200]) from error
 
 
 def pages_of(path: str | Path) -> int:
