@@ -125,7 +125,8 @@ def noise_free_values(made: Simulated) -> Mapping[tuple[str, str, str], float]:
         is not there.
     """
     lens, waiting, found = MriLens(), list(made.noise_free), {}
-    options: dict[str, Any] = {"exchange": {"maps": False}, "perfusion": {"maps": False}}
+    unneeded = {step: {"maps": False} for step in ("exchange", "enhancement", "perfusion")}
+    options: dict[str, Any] = {**unneeded, "motion": {"mode": "none"}}
     while (match := lens.accepts(waiting)).score > 0:
         first = next(iter(match.roles.values()))
         waiting = [a for a in waiting if a.id not in {first.id, *match.also}]
