@@ -18,7 +18,7 @@ from timelens.engines.kinetics import InputFunction
 from timelens.engines.kinetics.fit import Fit, t_quantile
 from timelens.engines.kinetics.reasons import explain
 from timelens.lenses.mri.parametric import reported
-from timelens.lenses.mri.regional import left_out, measured_row
+from timelens.lenses.mri.regional import jackknife, left_out, measured_row
 from timelens.study.measurement import Measurement
 
 __all__ = ["GROUPS", "Again", "Sureness", "exchange_rows", "region_errors", "resampled", "without_groups"]
@@ -111,13 +111,13 @@ def region_errors(
             if part.shape[1] == 0:
                 continue
             again = many[name][stops[k] : stops[k + 1]]
-            error = float(np.std(again, ddof=1)) if jumps else float(_jackknife(again))
+            error = float(np.std(again, ddof=1)) if jumps else float(jackknife(again))
             if np.isfinite(error) and not error <= tissue[name][k]:
                 tissue[name][k], degrees[name][k] = error, part.shape[1] - 1
     pieces = [(tissue, degrees)]
     if inputs:
         others = [estimate(curves, other, regions) for other in inputs]
-        arterial = {name: _jackknife(np.stack([one[name] for one in others])) for name in value}
+        arterial = {name: jackknife(np.stack([one[name] for one in others])) for name in value}
         pieces.append((arterial, {name: np.full(curves.shape[1], len(inputs) - 1.0) for name in value}))
     stated = {}
     for each in changed:
@@ -154,11 +154,6 @@ def resampled(curve: Floats, part: Floats, *, draws: int = 200) -> Floats:
     off = (groups - 1) * (curve[:, None] - part) * np.sqrt(groups / (groups - 1))
     weights = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), size=draws) / groups
     return np.asarray(curve[:, None] + off @ weights.T)
-
-
-def _jackknife(values: Floats) -> Floats:
-    """Standard error from values (groups, ...) that each lack a group (Efron B, Stein C, Ann Stat 1981;9:586)."""
-    return np.asarray(np.sqrt((values.shape[0] - 1) * np.var(values, axis=0)))
 
 
 def exchange_rows(

@@ -18,7 +18,7 @@ from timelens.engines.kinetics.fit import Fit, t_quantile
 from timelens.engines.kinetics.reasons import explain
 from timelens.engines.perfusion import Deconvolution, VascularModel
 from timelens.lenses.mri.dsc import Method
-from timelens.lenses.mri.regional import measured_row
+from timelens.lenses.mri.regional import jackknife, measured_row
 from timelens.study.measurement import Measurement
 
 __all__ = ["Estimated", "deconvolved", "leakage_rows", "modelled", "region_rows", "relative_rows"]
@@ -55,7 +55,7 @@ class Estimated:
             pieces.append((own, np.inf) if not voxels > own else (voxels, self.degrees[k]))
         if name in self.without:
             rest = self.without[name][:, at] - (0.0 if against is None else self.without[name][:, against])
-            pieces.append((_jackknife(rest), rest.size - 1.0))
+            pieces.append((float(jackknife(rest)), rest.size - 1.0))
         squares = np.square([error for error, _ in pieces])
         total = float(squares.sum())
         if not 0 < total < np.inf:
@@ -127,16 +127,11 @@ def _again(
     values = estimate(curves, artery)
     rest = estimate(np.concatenate([curves, *parts], axis=1), artery)
     stops = np.cumsum([curves.shape[1], *(part.shape[1] for part in parts)])
-    tissue = {name: np.array([_jackknife(rest[name][a:b]) for a, b in pairwise(stops)]) for name in values}
+    tissue = {name: np.array([float(jackknife(rest[name][a:b])) for a, b in pairwise(stops)]) for name in values}
     degrees = np.array([part.shape[1] - 1.0 for part in parts])
     others = [estimate(curves, other) for other in arteries]
     without = {name: np.stack([one[name] for one in others]) for name in values} if others else {}
     return Estimated(values, own, tissue, degrees, without, said, fit)
-
-
-def _jackknife(values: Floats) -> float:
-    """Standard error from values that each lack a group (Efron B, Stein C, Ann Stat 1981;9:586); NaN for none."""
-    return float(np.sqrt((values.size - 1) * np.var(values))) if values.size else float("nan")
 
 
 def region_rows(found: Estimated, names: Sequence[str], voxels: Mapping[str, int], *, method: str) -> list[Measurement]:
@@ -177,7 +172,7 @@ def leakage_rows(
     """K2 of each region: rates and the fit's errors (regions,), and rates without one group of voxels (groups,)."""
     rows = []
     for k, region in enumerate(names):
-        other = _jackknife(parts[k])
+        other = float(jackknife(parts[k]))
         by_voxels = other > errors[k]
         quantile = t_quantile(0.95, parts[k].size - 1.0) if by_voxels else t_quantile(0.95, np.inf)
         error = other if by_voxels else float(errors[k])

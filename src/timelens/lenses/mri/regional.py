@@ -172,36 +172,22 @@ def left_out(masks: Sequence[Mask], groups: int) -> list[list[Mask]]:
     return found
 
 
-def jackknife(fits: Sequence[Fit]) -> Mapping[str, Floats]:
-    """Standard errors of parameters from fits that each lack one group of voxels (Quenouille, Tukey).
+def jackknife(values: Floats) -> Floats:
+    """Standard error (...) of a number from values (groups, ...) that each lack one group of voxels; NaN without any.
 
-    They hold what voxels do not share: noise of tissue, artery, T1 and baseline, and the spread of the tissue. NaN
-    where a fit lacks the parameter (Efron B, Stein C, Ann Stat 1981;9:586, doi:10.1214/aos/1176345462).
+    It holds what voxels do not share: noise of tissue, artery, T1 and baseline, and the spread of the tissue (Efron B,
+    Stein C, Ann Stat 1981;9:586, doi:10.1214/aos/1176345462).
     """
-    count = len(fits)
-    if count == 0:
-        return {}
-    return {
-        name: np.sqrt((count - 1) * np.var(np.stack([fit.parameters[name] for fit in fits]), axis=0))
-        for name in fits[0].parameters
-    }
+    if values.shape[0] == 0:
+        return np.full(values.shape[1:], np.nan)
+    return np.asarray(np.sqrt((values.shape[0] - 1) * np.var(values, axis=0)))
 
 
 def fit_rows(
-    fit: Fit,
-    names: Sequence[str],
-    voxels: Mapping[str, int],
-    *,
-    method: str,
-    flags: str = "",
-    apart: Sequence[Fit] = (),
+    fit: Fit, names: Sequence[str], voxels: Mapping[str, int], *, method: str, flags: str = ""
 ) -> list[Measurement]:
-    """Parameters of the mean curve of each region, with standard errors and 95 % intervals.
-
-    The error is that of the fit, or where it is larger that of the fits in ``apart`` (:func:`jackknife`).
-    """
-    rows = []
-    spread, quantile = jackknife(apart), t_quantile(0.95, len(apart) - 1 if apart else fit.degrees_of_freedom)
+    """Parameters of the mean curve of each region, with the standard errors and 95 % intervals of the fit."""
+    rows, quantile = [], t_quantile(0.95, fit.degrees_of_freedom)
     for k, region in enumerate(names):
         said = explain(int(fit.reason[k]))
         for short, unit in fit.units.items():
@@ -210,17 +196,10 @@ def fit_rows(
                 continue
             quantity, code, factor = known
             value, error = float(fit.parameters[short][k]) * factor, float(fit.standard_errors[short][k]) * factor
-            own = ""
-            if apart:
-                other = float(spread[short][k]) * factor
-                if math.isfinite(other):
-                    error = max(error, other) if math.isfinite(error) else other
-                else:
-                    own = "the error is that of the fit alone"
-            remark = "; ".join(t for t in (flags, own, said) if t)
+            remark = "; ".join(t for t in (flags, said) if t)
             rows.append(
                 measured_row(quantity, value, code, error, region, voxels[region], method, remark,
-                     said or "the fit does not determine it", quantile)
+                             said or "the fit does not determine it", quantile)
             )  # fmt: skip
     return rows
 
