@@ -135,3 +135,16 @@ def test_values_that_are_no_counts_tell_nothing(pictured):
     result = LENS.quantify({"cytometry": scan_of(Table(table.data, units))}, [], {})
     assert any("no counts" in p.message for p in result.problems)
     assert not any(c.startswith("mean_") for c in result.tables["cells"].data)
+
+
+def test_a_few_cells_of_mere_noise_are_measured_in_silence(rng):
+    frame = pd.DataFrame(rng.random((50, 2)) * 300, columns=["x", "y"]).assign(
+        cell=[f"cell_{k}" for k in range(50)], phenotype=rng.choice(["Tregs", "B cells", "tumour cells"], 50)
+    )
+    frame[["mean_CD8", "mean_CD3", "mean_panCK"]] = rng.poisson(1, (50, 3)).astype("f4")
+    units = {c: "{counts}" if c.startswith("mean_") else "um" for c in frame.columns if c not in ("cell", "phenotype")}
+    options = {"table": {"column": "phenotype", "window_um": [0, 0, 300, 300]}}
+    result = LENS.quantify({"cytometry": scan_of(Table(frame, units))}, [], options)
+    found = rows(result, "cell_density_area")
+    assert found["cell"].value == pytest.approx(50 / 0.09) and found["treg"].n == (frame["phenotype"] == "Tregs").sum()
+    assert result.tables["cells"].data["cell"].tolist() == list(range(1, 51))

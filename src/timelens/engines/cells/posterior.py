@@ -183,7 +183,7 @@ def _update(
         open_types = probability[:, 0] + probability[:, 1:][:, said == -1].sum(axis=1)
         up = (probability[:, 1:][:, said == 1].sum(axis=1) + open_types * positive[:, k])[known]
         x = data[known, k]
-        parts = np.stack([1 - up, up])
+        parts = np.clip(np.stack([1 - up, up]), 0.0, 1.0)  # rounding may step over the edge
         total = np.maximum(parts.sum(axis=1), 1e-9)
         mean = parts @ x / total
         deviation = np.sqrt((parts * (x - mean[:, None]) ** 2).sum(axis=1) / total)
