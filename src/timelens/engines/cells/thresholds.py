@@ -13,6 +13,7 @@ from enum import IntFlag
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import bdtr
 
 from timelens.errors import UsageError
 
@@ -29,6 +30,11 @@ DEPTH = 0.8
 #: A group of this many cells or more, and of no more than this part of all, is rare; on the logarithmic scale it stands
 #: apart by this much, a stretch that holds no more than this part of as many cells as lie beyond it.
 RARE_FROM, RARE_TO, GAP, IN_GAP = 10, 0.03, 0.5, 0.1
+#: A valley is a stretch of this width on the logarithmic scale with less than half of the cells of one beyond it, and
+#: so few that even chances for both would give them less often than this.
+WINDOW, ACCIDENT = 0.4, 0.01
+#: A valley is taken before a mixture whose groups it sets apart by this much more.
+WIDER = 1.25
 _FEWEST = 30
 #: Separation of the groups about a stated threshold.
 _STATED = 5.0
@@ -131,9 +137,13 @@ def split(values: ArrayLike) -> Split:
     better = 2 * (likelihood - one) > 3 * np.log(len(data))
     threshold = _crossing(mean, deviation, weight)
     if not better or separation < SEPARATION or not _valley(data, threshold, mean, separation):
-        if (rare := _rare(data)) is not None:
-            return rare
+        if (apart := _rare(data) or _dip(data)) is not None:
+            return apart
         return Split(np.nan, mean, deviation, weight, separation, Reason.ONE_GROUP)
+    # A positive law that has drawn the tail of the negative cells to itself is wider than the cells beyond the valley.
+    deeper = _dip(data)
+    if deeper is not None and deeper.separation > WIDER * separation:
+        return deeper
     return Split(threshold, mean, deviation, weight, separation, Reason(0))
 
 
@@ -176,7 +186,35 @@ def _rare(data: FloatArray) -> Split | None:
         return None
     inside = np.where(fits, (high - low) / np.maximum(above, 1), np.inf)
     best = np.flatnonzero(inside == inside.min())
-    threshold = float(cuts[best[len(best) // 2]])
+    return _parted(values, float(cuts[best[len(best) // 2]]))
+
+
+def _dip(data: FloatArray) -> Split | None:
+    """Positive cells with a mode of their own beyond a valley that is no accident.
+
+    Negative cells of strongly skewed spread (spillover, what neighbours lend) draw the wider of two normal laws to
+    themselves, so that a mixture sees no second group where there plainly is one.
+    """
+    values = np.sort(data)
+    base, top = float(np.median(values)), float(values[-1])
+    cuts = np.linspace(base, top, 400) if top - base > 2 * WINDOW else np.empty(0)
+    if not len(cuts):
+        return None
+    low, high = (np.searchsorted(values, cuts + side * WINDOW / 2) for side in (-1, 1))
+    inside = high - low
+    beyond = np.maximum.accumulate(inside[::-1])[::-1]
+    above = len(values) - np.searchsorted(values, cuts)
+    chance = bdtr(inside, inside + beyond, 0.5)
+    fits = (above >= RARE_FROM) & (2 * inside < beyond) & (chance < ACCIDENT)
+    if not fits.any():
+        return None
+    depth = np.where(fits, inside / np.maximum(beyond, 1), np.inf)
+    best = np.flatnonzero(depth == depth.min())
+    return _parted(values, float(cuts[best[len(best) // 2]]))
+
+
+def _parted(values: FloatArray, threshold: float) -> Split | None:
+    """The groups on both sides of a threshold, if they are clearly apart."""
     groups = values[values < threshold], values[values >= threshold]
     mean = np.array([g.mean() for g in groups])
     deviation = np.maximum([g.std() for g in groups], 0.02 * values.std())
