@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from timelens.errors import UsageError
-from timelens.figures.canvas import png_bytes
+from timelens.figures.canvas import png_bytes, write_png
 from timelens.figures.cells import (
     composite_figure,
     graph_figure,
@@ -91,3 +92,14 @@ def test_a_graph_shows_the_edges_within_its_window():
     lines, dots = figure.axes[0].collections
     assert len(lines.get_segments()) == 1 and len(dots.get_offsets()) == 2
     assert {"regulatory T cells 1", "B, plasma cells 1"} <= set(texts(figure))
+
+
+def test_coarse_colours_stay_near_and_white_stays_white(tmp_path, rng):
+    image = rng.poisson(60, (300, 300)).astype("f4")
+    figure = composite_figure({"DNA": image, "CD8": image[::-1]}, np.zeros((300, 300), np.int32), (1.0, 1.0))
+    full, few = (write_png(figure, tmp_path / f"{c}.png", coarse=c) for c in (False, True))
+    assert few.stat().st_size < 0.6 * full.stat().st_size
+    one, two = (np.asarray(Image.open(p).convert("RGB")).astype(int) for p in (full, few))
+    assert np.abs(one - two).max() <= 16
+    white = (one == 255).all(axis=2)
+    assert white.mean() > 0.3 and (two[white] == 255).all()

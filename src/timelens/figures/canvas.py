@@ -15,6 +15,8 @@ __all__ = ["DPI", "new_figure", "plot_axes", "png_bytes", "write_png"]
 
 #: Dots per inch of PNG files: twice what a screen shows, enough for print.
 DPI = 160
+#: Colours that are kept where others are rounded.
+_COMMON = 64
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -47,7 +49,7 @@ def png_bytes(figure: Figure, *, dpi: int = DPI) -> bytes:
     return stream.getvalue()
 
 
-def write_png(figure: Figure, path: str | Path, *, dpi: int = DPI, colours: int = 0) -> Path:
+def write_png(figure: Figure, path: str | Path, *, dpi: int = DPI, coarse: bool = False) -> Path:
     """Write the figure as a PNG file; folders are made where they are missing.
 
     Parameters
@@ -58,20 +60,27 @@ def write_png(figure: Figure, path: str | Path, *, dpi: int = DPI, colours: int 
         The file.
     dpi
         Dots per inch.
-    colours
-        At most so many, up to 256: noisy photographs become a third as large. 0 keeps them all.
+    coarse
+        Whether rare colours are rounded to eight steps a channel: noisy photographs become a third as large.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     data = png_bytes(figure, dpi=dpi)
-    target.write_bytes(_reduced(data, colours) if colours else data)
+    target.write_bytes(_coarse(data) if coarse else data)
     return target
 
 
-def _reduced(data: bytes, colours: int) -> bytes:
+def _coarse(data: bytes) -> bytes:
+    """The same picture with its commonest colours (white, black, those of a legend) as they are, the others rounded."""
+    import numpy as np
     from PIL import Image as Picture
 
+    with Picture.open(io.BytesIO(data)) as opened:
+        pixels = np.asarray(opened.convert("RGB"))
+    code = pixels.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+    found, count = np.unique(code, return_counts=True)
+    common = found[np.argsort(-count, kind="stable")[:_COMMON]]
+    rounded = np.where(np.isin(code, common)[..., None], pixels, (pixels & 0xE0) + 16).astype(np.uint8)
     stream = io.BytesIO()
-    with Picture.open(io.BytesIO(data)) as picture:
-        picture.convert("RGB").quantize(colours, dither=Picture.Dither.NONE).save(stream, format="PNG", optimize=True)
+    Picture.fromarray(rounded).save(stream, format="PNG", optimize=True)
     return stream.getvalue()

@@ -21,7 +21,6 @@ __all__ = ["draw_cells", "draw_slide"]
 #: Composites: three channels each beside nuclei, where they were measured.
 _COMPOSITES = (("panCK", "CD3", "CD68"), ("CD8", "CD20", "SMA", "CD31"))
 _MOST_CHANNELS = 3
-_COLOURS = 96  # of noisy pictures
 _DETAIL_UM, _GRAPH_UM = 150.0, 250.0
 #: Components whose infiltration is shown first, and pairs whose L is.
 _INFILTRATE = ("cd8-t-cell", "cd4-t-cell", "treg", "b-cell", "tam", "nk-cell", "caf", "dendritic-cell", "t-cell")
@@ -61,7 +60,7 @@ def _composites(album: Album, result: Result, cells: Any, which: str, heading: s
         )
         title = f"{heading}{', '.join(shown)}"
         picture = composite_figure(shown, cells.labels, pixel_um)
-        album.keep(picture, which, kind, title, said, colours=_COLOURS)
+        album.keep(picture, which, kind, title, said, coarse=True)
         corner = None if number else _busiest(cells, pixel_um, _DETAIL_UM)
         if corner is not None:
             cut = tuple(slice(a, a + round(_DETAIL_UM / p)) for a, p in zip(corner, pixel_um, strict=True))
@@ -258,7 +257,7 @@ def draw_slide(album: Album, primary: Acquisition | None, acquisitions: Sequence
         if inside:
             album.keep(
                 slide_figure(photograph, inside), f"slide{number}", "slide", photograph.name or "Slide",
-                "Photograph of the slide with the regions that were measured.", colours=256,
+                "Photograph of the slide with the regions that were measured.",
             )  # fmt: skip
 
 

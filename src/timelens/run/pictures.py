@@ -53,12 +53,12 @@ class Album:
     acquisition: str
     records: list[dict[str, str]] = field(default_factory=list)
 
-    def keep(self, figure: Any, name: str, kind: str, title: str, caption: str, *, colours: int = 0) -> None:
-        """Write a figure and remember it; ``name`` tells pictures of one kind apart, few ``colours`` save space."""
+    def keep(self, figure: Any, name: str, kind: str, title: str, caption: str, *, coarse: bool = False) -> None:
+        """Write a figure and remember it; ``name`` tells pictures of one kind apart, ``coarse`` saves space."""
         from timelens.figures.canvas import write_png
 
         stem = f"{self.stem}_{bids_label(name)}" if name else self.stem
-        path = write_png(figure, self.folder / "figures" / f"{stem}_{kind}.png", colours=colours)
+        path = write_png(figure, self.folder / "figures" / f"{stem}_{kind}.png", coarse=coarse)
         self.records.append(
             {
                 "file": path.relative_to(self.folder).as_posix(),
