@@ -155,7 +155,7 @@ def test_the_last_words(made, capsys, monkeypatch):
         "Left out: sub-004",
         "hold at the start only",
         "DCE MRI neck node K^trans",
-        "biopsy section CD8 cells",
+        "biopsy section CD8",
     ):
         assert words in said
     show(made, made.results / "report.html", as_json=True)
