@@ -146,7 +146,7 @@ class _Profile:
         if self.inside <= 1e-24 * self.count.sum():
             return float("inf")
         # In s = r / (1 + r) the line is finite; a coarse look first, since there may be two valleys.
-        line = np.linspace(0.0, 1 - 1e-9, 65)
+        line = np.linspace(0.0, 1 - 1e-9, 33)
         heights = [self.height(s) for s in line]
         k = int(np.argmin(heights))
         low, high = line[max(k - 1, 0)], line[min(k + 1, len(line) - 1)]
