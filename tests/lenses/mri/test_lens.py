@@ -221,6 +221,17 @@ def test_a_reference_tissue_stands_for_the_artery():
         assert "a reference tissue" in ratio.method
 
 
+def test_no_voxel_of_a_drawn_artery_is_left_out_for_its_noise():
+    """Those that noise raises above full relaxation are the ones with the highest peak."""
+    result, _ = rows_of({"exchange": {"maps": False}}, snr=15.0, dce_frames=100)
+    facts = result.audit["dce"]
+    assert facts["input_voxels"] == 72
+    assert facts["voxels_without_concentration"]  # the artery's, among others
+    peak = result.tables["input"].data["value"].max()
+    clean, _ = rows_of({"exchange": {"maps": False}}, snr=2000.0, dce_frames=100)
+    assert peak == pytest.approx(clean.tables["input"].data["value"].max(), rel=0.25)
+
+
 def test_a_haematocrit_that_nobody_states_is_taken_with_a_warning():
     result, plain = rows_of({})
     warned = [p for p in result.problems if p.field == "input.haematocrit"]

@@ -127,7 +127,8 @@ def blood_input(
             plasma = InputFunction(timing.mid, plasma_from_blood(of.blood(mask), part), "plasma", "mmol/L")
             return plasma.held_until(float(timing.end[-1]))
 
-        facts = {"input_voxels": choice.voxels, "peak_over_noise": choice.peak_to_baseline,
+        mask = choice.mask if drawn is None else _whole(signal, drawn, choice.mask)
+        facts = {"input_voxels": int(mask.sum()), "peak_over_noise": choice.peak_to_baseline,
                  "earlier_than_tissue_s": choice.early, "haematocrit": haematocrit}  # fmt: skip
         source = "input of a blood region" if drawn is not None else "input found in the image"
         assumed = Problem(
@@ -135,8 +136,16 @@ def blood_input(
             f"nothing, {HAEMATOCRIT:g} was taken", "that of the subject",
             "write 'mri: {input: {haematocrit: 0.40}}' in study.yaml", "warning",
         )  # fmt: skip
-        return GivenInput(source, facts, measured, signal, haematocrit, choice.mask), [] if stated else [assumed]
+        return GivenInput(source, facts, measured, signal, haematocrit, mask), [] if stated else [assumed]
     return _published(timing, scan, signal, enhancing, step, haematocrit)
+
+
+def _whole(signal: ContrastSignal, drawn: Bools, complete: Bools) -> Bools:
+    """All voxels that were drawn, though some have no concentration of their own: to leave out those that noise raises
+    above full relaxation would lower the peak. Only the complete ones where even the mean signal has no concentration.
+    """
+    known = drawn & np.isfinite(signal.t1) & np.isfinite(signal.signal).all(axis=0)
+    return known if known.any() and np.isfinite(signal.blood(known)).all() else complete
 
 
 def _published(
