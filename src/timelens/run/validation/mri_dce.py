@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 import numpy as np
 
-from timelens.lenses.mri.scene import MrScene, MrTissue, block_scene, tumour_scene
-from timelens.run.validation.mri_draws import Case, checked, draws, mri_figures
+from timelens.lenses.mri.scene import MrScene, MrTissue, block_scene
+from timelens.run.validation.mri_draws import Case, checked, draws, mri_figures, virtual_tumour
 from timelens.run.validation.rows import Draw
 from timelens.study.contract import Protocol
 
@@ -40,18 +39,6 @@ def _exchange() -> MrScene:
     )
 
 
-@lru_cache(maxsize=1)
-def _tumour() -> MrScene:
-    from dataclasses import replace
-
-    from timelens.study.geometry import Geometry
-    from timelens.tumor.architecture import INFLAMED
-    from timelens.tumor.microenvironment import build
-
-    grid = Geometry.from_spacing((12, 16, 16), (2.0, 2.0, 2.0), frame="mr scene")
-    return tumour_scene(build(replace(INFLAMED, diameter_mm=18.0), grid, 1))
-
-
 _HOW: dict[str, Case] = {
     "extended Tofts": Case("tissues of the extended Tofts model, artery drawn", _tofts, _SERIES),
     "published input": Case(
@@ -64,7 +51,7 @@ _HOW: dict[str, Case] = {
     ),
     "exchange as Tofts": Case("the same tissues by the extended Tofts model: its own bias", _exchange, _SERIES),
     "virtual tumour": Case(
-        "a virtual tumour whose voxels differ, against the means of its voxels", _tumour, _SERIES,
+        "a virtual tumour whose voxels differ, against the means of its voxels", virtual_tumour, _SERIES,
         {"exchange": {"model": "two_compartment_exchange"}},
     ),
 }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from timelens.errors import UsageError
 from timelens.lenses.mri.lens import MriLens
 from timelens.lenses.mri.protocol import MrProtocol, mr_protocol
-from timelens.lenses.mri.scene import MrScene
+from timelens.lenses.mri.scene import MrScene, tumour_scene
 from timelens.lenses.mri.simulate import simulate
 from timelens.run.validation.rows import Draw
 from timelens.study.acquisition import Acquisition
@@ -23,7 +24,7 @@ from timelens.study.region import Region
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Case", "checked", "draws", "mri_figures"]
+__all__ = ["Case", "checked", "draws", "mri_figures", "virtual_tumour"]
 
 
 _CLEAN: dict[tuple[str, str, MrProtocol], dict[tuple[str, str], Measurement]] = {}
@@ -88,6 +89,17 @@ def draws(protocol: Protocol, name: str, case: Case, rng: np.random.Generator) -
         for key, row in noisy.items()
         if key in truth
     ]
+
+
+@lru_cache(maxsize=1)
+def virtual_tumour() -> MrScene:
+    """An inflamed tumour of 18 mm, whose voxels differ, with an artery beside it."""
+    from timelens.study.geometry import Geometry
+    from timelens.tumor.architecture import INFLAMED
+    from timelens.tumor.microenvironment import build
+
+    grid = Geometry.from_spacing((12, 16, 16), (2.0, 2.0, 2.0), frame="mr scene")
+    return tumour_scene(build(replace(INFLAMED, diameter_mm=18.0), grid, 1))
 
 
 def mri_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:

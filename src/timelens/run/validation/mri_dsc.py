@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from timelens.lenses.mri.scene import MrScene, MrTissue, block_scene
-from timelens.run.validation.mri_draws import Case, checked, draws, mri_figures
+from timelens.run.validation.mri_draws import Case, checked, draws, mri_figures, virtual_tumour
 from timelens.run.validation.rows import Draw
 from timelens.study.contract import Protocol
 
@@ -54,6 +54,14 @@ _HOW: dict[str, Case] = {
     "leakage left in": Case(
         "the same, not corrected", _with_reference((0.0, 0.02, 0.05)), _SERIES, {"perfusion": {"leakage": False}},
         settings={"dsc_leakage": True},
+    ),
+    "virtual tumour": Case(
+        "a virtual tumour whose voxels differ, agent that stays in vessels, against the means of its voxels",
+        virtual_tumour, _SERIES,
+    ),
+    "virtual tumour, leaking": Case(
+        "the same with a small agent, of which three quarters leave at the first pass; leakage fitted",
+        virtual_tumour, _SERIES, {"perfusion": {"leakage": "fitted"}}, settings={"dsc_leakage": True},
     ),
 }  # fmt: skip
 #: What can be simulated.
