@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from timelens.assess.groups import Value, compare, groups_of, kind_of_region, values_of
+from timelens.assess.groups import Value, changes_of, compare, groups_of, kind_of_region, values_of
 from timelens.errors import UsageError
 from timelens.study.measurement import Measurement
 
@@ -122,6 +122,26 @@ def test_measurements_of_lesions_corrected_rows_and_frames():
         ("lesion", "suv_max", 5.0), ("lesion", "suv_max", 2.0), ("liver", "suv_mean", 600.0)
     ]  # fmt: skip
     assert kind_of_region("cells-3_nest") == "cells_nest" and kind_of_region("CD8") == "CD8"
+
+
+def test_changes_since_the_first_session():
+    values = [value("sub-0", 2.0), value("sub-0", 4.0), value("sub-0", 7.0, session="ses-03"),
+              value("sub-1", 1.0, session="ses-02"), value("sub-2", 5.0),
+              value("sub-3", math.nan), value("sub-3", 1.0, session="ses-02")]  # fmt: skip
+    found = {(v.subject, v.session): v.value for v in changes_of(values)}
+    assert math.isnan(found.pop(("sub-3", "ses-02 minus ses-01")))
+    assert found == {("sub-0", "ses-03 minus ses-01"): 4.0}
+    assert changes_of([]) == [] and changes_of([value("sub-0", 1.0)]) == []
+
+
+def test_a_change_of_one_arm_is_found(rng):
+    values = []
+    for s, g in ARMS.items():
+        level = rng.normal(100, 30)  # patients differ more than they change
+        values += [value(s, level), value(s, level + rng.normal(0, 2) + (15 if g == "b" else 0), session="ses-02")]
+    rows = {r.session: r for r in compared([*values, *changes_of(values)])}
+    assert rows["ses-02 minus ses-01"].p_value == pytest.approx(2 / 70) and rows["ses-02"].p_value > 0.05
+    assert rows["ses-02 minus ses-01"].difference == pytest.approx(15, abs=4)
 
 
 def test_other_rows_of_a_bed_do_not_change_a_row(rng):

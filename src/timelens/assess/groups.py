@@ -21,7 +21,9 @@ from timelens.engines.statistics import benjamini_hochberg, permutation_test, ra
 from timelens.errors import Problem, UsageError
 from timelens.study.measurement import Measurement
 
-__all__ = ["COLUMNS", "GROUP_COLUMNS", "Comparison", "Value", "compare", "groups_of", "values_of"]
+__all__ = [
+    "COLUMNS", "GROUP_COLUMNS", "Comparison", "Value", "changes_of", "compare", "groups_of", "values_of",
+]  # fmt: skip
 
 #: Columns of participants.tsv that are taken for groups where none is named, the first with several groups.
 GROUP_COLUMNS = ("group", "arm", "response", "responder")
@@ -154,6 +156,38 @@ def values_of(rows: Iterable[Measurement]) -> list[Value]:
               r.unit, r.value)
         for r in last.values()
     ]  # fmt: skip
+
+
+def changes_of(values: Iterable[Value]) -> list[Value]:
+    """How much each subject has changed since the first session of the study: one value per later session.
+
+    The subject's mean over its regions of one kind in the later session, less that in the first; NaN where one of them
+    could not be had, nothing where the subject was not measured in both.
+
+    Parameters
+    ----------
+    values
+        Of any sessions; their names sort by time.
+    """
+    own: dict[tuple[str, ...], dict[str, list[float]]] = {}
+    for value in values:
+        own.setdefault((value.subject, *value.what[1:]), {}).setdefault(value.session, []).append(value.value)
+    first = min((s for sessions in own.values() for s in sessions), default="")
+    found = []
+    for (subject, *rest), sessions in own.items():
+        if first not in sessions:
+            continue
+        modality, agent, target, component, region, quantity, unit = rest
+        for later in sorted(set(sessions) - {first}):
+            change = _mean(sessions[later]) - _mean(sessions[first])
+            found.append(Value(subject, f"{later} minus {first}", modality, agent, target, component, region, quantity,
+                               unit, change))  # fmt: skip
+    return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [v for v in values if math.isfinite(v)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def kind_of_region(region: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from timelens.assess.groups import COLUMNS, Comparison, Value, compare, groups_of, values_of
+from timelens.assess.groups import COLUMNS, Comparison, Value, changes_of, compare, groups_of, values_of
 from timelens.errors import Problem, UsageError
 from timelens.study.export import read_csv, write_table
 from timelens.study.measurement import Measurement
@@ -76,6 +76,7 @@ def write_groups(
     if not groups:
         return [], []
     values = [*values_of(measurements), *_interactions(out, records)]
+    values += changes_of(values)
     found = compare(values, groups, np.random.default_rng(DEFAULT_SEED))
     if not found:
         return [], problems
