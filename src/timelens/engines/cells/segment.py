@@ -35,6 +35,8 @@ SIGNAL, BULGE = 0.5, 0.2
 TOWARDS_OTSU = 0.5
 #: Smoothing by standard deviation, as parts of the diameter: for the outline, the relief, its bulge, the background.
 FINE, COARSE, CAP, WIDE = 0.045, 0.12, 0.2, 0.5
+#: Least smoothing of the outline in pixels: the counts of single pixels are noise, however small nuclei are.
+LEAST_FINE = 1.0
 #: Half width, as a part of the diameter, below which a rest around a nucleus is its blurred rim.
 RIM = 0.25
 #: Largest area of what is left beside a nucleus, in areas of the largest disc that it holds: rims are slender.
@@ -94,7 +96,8 @@ def nuclei(
     known = np.isfinite(image)
     if not known.any():
         return np.zeros(image.shape, np.int32)
-    smooth = _smoothed(np.where(known, image, 0), known, FINE * diameter, tile, 0.0)
+    fine = max(FINE * diameter, LEAST_FINE)
+    smooth = _smoothed(np.where(known, image, 0), known, fine, tile, 0.0)
     # Where the background is empty, its logarithm would swallow all differences between nuclei.
     scale = max(float(np.median(smooth[known])), _EMPTY * float(smooth.max()), float(np.finfo(np.float32).tiny))
     bright = np.log1p(smooth / np.float32(scale))
@@ -102,7 +105,7 @@ def nuclei(
     inside = (bright > level) & known
     if not inside.any():
         return np.zeros(image.shape, np.int32)
-    noise = ABOVE_NOISE * _noise(image, known & ~inside, FINE * diameter)
+    noise = _noise(image, known, known & ~inside, fine)
     excess = smooth - _background(smooth, known & ~inside, diameter, tile)
     smallest = max(SMALLEST * np.pi * diameter**2 / 4, 1.0)
     found = np.zeros(image.shape, np.int32)
@@ -139,16 +142,28 @@ def _background(smooth: FloatArray, outside: NDArray[np.bool_], diameter: float,
     return np.float32(usual) + _smoothed(above, outside, WIDE * diameter, tile, _FAR)
 
 
-def _noise(image: NDArray[np.generic], outside: NDArray[np.bool_], sigma: float) -> float:
-    """Standard deviation of the smoothed background from the differences of its neighbouring pixels."""
-    pair = outside[:, 1:] & outside[:, :-1]
-    if not pair.any():
-        return 0.0
-    apart = np.diff(image.astype(np.float64), axis=1)[pair] ** 2
+def _noise(
+    image: NDArray[np.generic], known: NDArray[np.bool_], outside: NDArray[np.bool_], sigma: float
+) -> tuple[float, float, float]:
+    """Standard deviation of the smoothed and of the raw background, and what one count is.
+
+    Differences of neighbouring pixels tell the noise. One count is variance over mean; it is taken of the whole image,
+    since a background that was chosen for being dark may hold no count at all.
+    """
+    values = np.where(known, image, 0).astype(np.float64)
+    apart, pixel, count = np.diff(values, axis=1) ** 2, 0.0, 0.0
+    for where in (known, outside):
+        pair = where[:, 1:] & where[:, :-1]
+        variance = float(apart[pair].mean() / 2) if pair.any() else 0.0
+        if where is known:
+            level = float(values[known].mean())
+            count = variance / level if level > 0 else 0.0
+        else:
+            pixel = float(np.sqrt(variance))
     point = np.zeros(2 * int(_TRUNCATE * sigma + 1) + 1)
     point[len(point) // 2] = 1.0
     kept = float((ndimage.gaussian_filter1d(point, sigma, truncate=_TRUNCATE) ** 2).sum())
-    return kept * float(np.sqrt(apart.mean() / 2))
+    return kept * pixel, pixel, count
 
 
 def tiles(shape: tuple[int, ...], tile: int, margin: int) -> Iterator[tuple[tuple[slice, ...], ...]]:
@@ -220,32 +235,36 @@ def _finish(
     label: NDArray[np.int32],
     excess: FloatArray,
     smallest: float,
-    least: float,
+    noise: tuple[float, float, float],
     found: NDArray[np.int32],
     rim: float,
 ) -> None:
     """Write each nucleus's largest piece above half of its height, without holes, where nothing was found yet.
 
-    What is no higher than the least is noise.
-    With a rim, pieces that hold no disc of that radius, or are longer than such a disc allows, are no nuclei.
+    What is no higher than noise can be is none. With a rim, pieces that hold no disc of that radius,
+    or are longer than such a disc allows, are no nuclei.
     """
     number = int(found.max())
+    smoothed, pixel, count = noise
     for value, box in enumerate(ndimage.find_objects(label), 1):
         if box is None:
             continue
         mine = label[box] == value
         top = float(np.quantile(excess[box][mine], 0.9))
-        if top < least:
+        if top < ABOVE_NOISE * smoothed:
             continue
         mine &= excess[box] > HEIGHT * top
-        pieces, count = ndimage.label(mine)
-        if count > 1:
+        pieces, number_of_pieces = ndimage.label(mine)
+        if number_of_pieces > 1:
             mine = pieces == np.argmax(np.bincount(pieces.ravel())[1:]) + 1
         mine = ndimage.binary_fill_holes(mine) & (found[box] == 0)
         if rim:
             width = float(ndimage.distance_transform_edt(np.pad(mine, 1)).max())
             mine &= width > rim and mine.sum() <= SLENDER * np.pi * width**2
-        if mine.sum() >= smallest:
+        area = int(mine.sum())
+        # Few counts are skewed: Bernstein's inequality adds a third of the squared factor, in units of one count.
+        least = ABOVE_NOISE * pixel * np.sqrt(area) + ABOVE_NOISE**2 / 3 * count
+        if area >= smallest and float(excess[box][mine].sum()) > least:
             number += 1
             found[box][mine] = number
 
