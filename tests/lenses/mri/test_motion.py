@@ -15,9 +15,11 @@ from timelens.lenses.mri.lens import MriLens
 from timelens.lenses.mri.motion import at_rest
 from timelens.lenses.mri.physics import exchange_concentration
 from timelens.lenses.mri.protocol import MrProtocol
+from timelens.lenses.mri.scene import MrTissue, block_scene
 from timelens.lenses.mri.simulate import plasma_of
 from timelens.study.acquisition import Acquisition
 from timelens.study.axes import Axis
+from timelens.study.contract import Protocol
 from timelens.study.geometry import Geometry
 from timelens.study.image import Image
 from timelens.study.mr import MrSettings
@@ -115,3 +117,12 @@ def test_images_of_a_recovery_are_left_as_they_are() -> None:
 
 def replace_values(image: Image, values: np.ndarray) -> Image:
     return Image(values, unit=image.unit, axes=image.axes, geometry=image.geometry, frames=image.frames, name="x")
+
+
+def test_blocks_that_fill_the_field_and_enhance_do_not_move() -> None:
+    """Nothing but three even blocks, one of them an artery: a bolus must not be mistaken for motion."""
+    scene = block_scene({"a": MrTissue(), "b": MrTissue(t1=0.8)}, edge=8, slices=8)
+    protocol = Protocol("mri", {"series": ["dce"], "dce_frames": 60})
+    (scan,) = LENS.simulate(scene, [], protocol, np.random.default_rng(0)).acquisitions
+    found = at_rest(scan, "dce", "auto")
+    assert found.problems == () and found.facts["largest_mm"] < 1.0

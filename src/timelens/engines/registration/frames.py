@@ -45,6 +45,8 @@ Floats = NDArray[np.float64]
 WORKING_VOXELS = 60_000
 #: Components of the target in each round: more than one only when motion is nearly gone, for it is a component too.
 RANKS = (1, 1, 3)
+#: Motion is believed where it leaves less than this part of what frames at rest leave, as a mean over frames.
+_BETTER = 0.99
 #: Below this part of the 99th percentile of the mean frame a voxel is air.
 _AIR = 0.08
 _FEWEST_FRAMES = 3
@@ -110,18 +112,15 @@ def register_frames(
     tissue = _tissue(working)
     points = _points(tissue.shape, edges)
     noise = noise_of(working, tissue)
-    matrices = by_information(working, edges, tissue)
-    matrices = held(matrices, working[len(working) // 2], noise, edges, points, tissue)
-    splines = [spline_filter(frame, order=3, mode="nearest") for frame in working]
-    spread = np.zeros((len(working), 2, 6))
-    left = np.zeros((len(working), 2))
-    for rank in RANKS:
-        corrected = np.stack([warp(f, m, edges) for f, m in zip(splines, matrices, strict=True)])
-        common = _common(matrices, edges, tissue)
-        targets = others(corrected, common, rank)
-        for k, frame in enumerate(splines):
-            matrices[k], spread[k], left[k, 1] = laid(frame, targets[k], matrices[k], edges, points, common, noise)
-            left[k, 0] = difference(working[k][common], targets[k], common)[0]
+    still = np.tile(np.eye(4), (len(working), 1, 1))
+    scene = _Scene(working, edges, points, tissue, noise)
+    # What the components of frames at rest explain as well needs no motion.
+    rest = scene.rounds(still, RANKS[-1:])
+    moved_to = held(by_information(working, edges, tissue), working[len(working) // 2], noise, edges, points, tissue)
+    found = scene.rounds(moved_to, RANKS)
+    if not found[2][:, 1].mean() < _BETTER * rest[2][:, 1].mean():
+        found = rest
+    matrices, spread, left = found
     matrices = _relative(matrices, reference)
     way = points[:, tissue]
     moved = np.einsum("kij,jn->kin", matrices[:, :3, :3] - np.eye(3), way) + matrices[:, :3, 3:]
@@ -136,6 +135,33 @@ def register_frames(
         matrices[:, :3, 3], np.rad2deg([Rotation.from_matrix(m[:3, :3]).as_rotvec() for m in matrices]),
         errors[:, :3], np.rad2deg(errors[:, 3:]), displacement, error, left / mean,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """Frames (frames, z, y, x) to be laid over each other, sizes and places of voxels, tissue, and the noise."""
+
+    frames: Floats
+    edges: Floats
+    points: Floats
+    tissue: NDArray[np.bool_]
+    noise: float
+
+    def rounds(self, start: Floats, ranks: tuple[int, ...]) -> tuple[Floats, Floats, Floats]:
+        """Motion from a start, variances (frames, 2, 6), and what is left before and after (frames, 2)."""
+        matrices = start.copy()
+        splines = [spline_filter(frame, order=3, mode="nearest") for frame in self.frames]
+        spread, left = np.zeros((len(splines), 2, 6)), np.zeros((len(splines), 2))
+        for rank in ranks:
+            corrected = np.stack([warp(f, m, self.edges) for f, m in zip(splines, matrices, strict=True)])
+            common = _common(matrices, self.edges, self.tissue)
+            targets = others(corrected, common, rank)
+            for k, frame in enumerate(splines):
+                matrices[k], spread[k], left[k, 1] = laid(
+                    frame, targets[k], matrices[k], self.edges, self.points, common, self.noise
+                )
+                left[k, 0] = difference(self.frames[k][common], targets[k], common)[0]
+        return matrices, spread, left
 
 
 def apply_motion(frames: ArrayLike, spacing: tuple[float, float, float], motion: FrameMotion) -> Floats:
