@@ -43,7 +43,8 @@ def draw_cells(album: Album, result: Result) -> None:
     for sample in result.pictures.get("samples", ()):
         name = sample.regions[0].name
         which, heading = (f"{name}_cells", f"{name}: ") if name else ("", "")
-        _charts(album, result, sample.prefixed, which, heading, "all regions")
+        region = "all regions" if len(sample.regions) > 1 else "section"
+        _charts(album, result, sample.prefixed, which, heading, region)
 
 
 # -- pictures of the section -----------------------------------------------------------------------------------------

@@ -84,6 +84,7 @@ def quantify_table(scan: Acquisition, steps: Mapping[str, Mapping[str, Any]]) ->
         add_immune(sample, parts, steps["immune"], steps["types"]["cofactor"], result)
     else:
         _without_area(result)
+    result.pictures["samples"] = (sample,)
     return result
 
 
