@@ -61,3 +61,32 @@ def test_masks_outlines_tables_and_pictures(finished):
     ]  # fmt: skip
     assert record["audit"]["cytometry"]["cells"].startswith("given: ")
     assert {"clean", "segment", "types", "space", "immune"} <= {s["name"] for s in record["recipe"]}
+
+
+def test_regions_of_a_session_together_and_left_out_of_comparisons(tmp_path, monkeypatch):
+    for subject, seeds in (("sub-a", (3, 4)), ("sub-b", (5, 6)), ("sub-c", (7,)), ("sub-d", (8,))):
+        place = tmp_path / "scans" / subject
+        (place / "masks").mkdir(parents=True)
+        for k, seed in enumerate(seeds):
+            made = section(8, seed=seed)
+            txt.write(made.acquisitions[0], place / f"roi{k}.txt")
+            write_mask(made.regions[0].labels.numpy()[0], place / "masks" / f"roi{k}.tiff")
+    lines = ["participant_id\tarm", "sub-a\tx", "sub-b\ty", "sub-c\tx", "sub-d\ty"]
+    (tmp_path / "scans" / "participants.tsv").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr("timelens.run.outputs.draw", lambda *_: None)
+    out = tmp_path / "out"
+    run_study(tmp_path / "scans", out, options={"cytometry": {"space": {"neighbourhoods": 0, "shuffles": 100}}})
+    table = pd.read_csv(out / "measurements.csv")
+    joined = table[table.acquisition == "sub-a_ses-01_cytometry-pooled"]
+    cells = table[(table.quantity == "cell_density_area") & (table.component == "cell")]
+    both = cells[(cells.subject == "sub-a") & (cells.region == "section")]
+    dense = joined[(joined.quantity == "cell_density_area") & (joined.component == "cell")]
+    (whole,) = dense[dense.region == "all regions"].itertuples()
+    assert whole.n == both.n.sum() and joined.region.str.startswith("all regions").all()
+    assert both.value.min() <= whole.value <= both.value.max()
+    assert not cells[(cells.subject == "sub-c") & (cells.region == "all regions")].size
+    assert (out / "sub-a/ses-01/cytometry/sub-a_ses-01_cytometry-pooled_desc-interactions_table.tsv").is_file()
+    groups = pd.read_csv(out / "groups_values.csv")
+    assert len(groups) and not groups.region.str.contains("all regions").any()
+    z = groups[(groups.quantity == "interaction_z") & (groups.subject == "sub-a")]
+    assert (z["values"] <= 2).all()

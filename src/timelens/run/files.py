@@ -22,10 +22,13 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "POOLED",
     "alive", "appearing_folder", "bids_label", "clear_drafts", "from_root", "output_stem", "overlaid", "plain",
     "put_back", "write_json", "write_text",
 ]  # fmt: skip
 
+#: How the id of rows ends that rest on all acquisitions of a lens in a session together.
+POOLED = "-pooled"
 _DAY_S = 86_400.0
 
 

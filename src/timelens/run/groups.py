@@ -14,6 +14,7 @@ import numpy as np
 
 from timelens.assess.groups import COLUMNS, Comparison, Value, changes_of, compare, groups_of, values_of
 from timelens.errors import Problem, UsageError
+from timelens.run.files import POOLED
 from timelens.study.export import read_csv, write_table
 from timelens.study.measurement import Measurement
 from timelens.study.provenance import DEFAULT_SEED
@@ -75,7 +76,9 @@ def write_groups(
         (out / name).unlink(missing_ok=True)
     if not groups:
         return [], []
-    values = [*values_of(measurements), *_interactions(out, records)]
+    # What all regions give together says nothing that the regions themselves do not.
+    single = [m for m in measurements if not m.acquisition.endswith(POOLED)]
+    values = [*values_of(single), *_interactions(out, records)]
     values += changes_of(values)
     found = compare(values, groups, np.random.default_rng(DEFAULT_SEED))
     if not found:
@@ -121,7 +124,7 @@ def _interactions(out: Path, records: Mapping[tuple[str, str], Mapping[str, Any]
     """Neighbours against chance, pair by pair: standard score, and the ratio of contacts, which sizes do not move."""
     for (subject, session), record in records.items():
         for name in record.get("outputs", ()):
-            if (match := _INTERACTIONS.search(name)) is None:
+            if (match := _INTERACTIONS.search(name)) is None or f"{POOLED}_" in name:
                 continue
             region = f"{match[1]}_section" if match[1] else "section"
             with (out / subject / session / name).open(encoding="utf-8", newline="") as stream:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from timelens.errors import Problem, TimelensError, UsageError
-from timelens.run.files import appearing_folder, overlaid, write_json
+from timelens.run.files import POOLED, appearing_folder, overlaid, write_json
 from timelens.run.inputs import Inputs, load_inputs, regions_for
 from timelens.run.inventory import SessionEntry
 from timelens.run.lenses import all_lenses, choose
@@ -138,7 +138,7 @@ def _pooled(
             continue
         joined = pooled([result for _, result in own], own[0][0].options())
         if joined is not None:
-            found.append((f"{entry.subject}_{entry.session}_{name}-pooled", Recipe(name, ()), joined))
+            found.append((f"{entry.subject}_{entry.session}_{name}{POOLED}", Recipe(name, ()), joined))
     return found
 
 
