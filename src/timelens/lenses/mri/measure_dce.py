@@ -130,13 +130,12 @@ def _measure_regions(
     def exchanged(some: Floats, other: InputFunction, owner: NDArray[np.intp]) -> Mapping[str, Floats]:
         if delay is None:
             return dict((model if other is plasma else made(other)).fit(some).parameters)
-        # The delay stays as it was found: its own error is in that of the fit.
         found = {name: np.full(some.shape[1], np.nan) for name in fit.parameters}
         for k, late in enumerate(fit.parameters["delay"]):
             if (owner == k).any() and np.isfinite(late):
-                again = made(other.shifted(float(late))).fit(some[:, owner == k]).parameters
+                again = _near(made, other, float(late), 0.5 * float(np.median(np.diff(times))), some[:, owner == k])
                 for name, values in found.items():
-                    values[owner == k] = again.get(name, late)
+                    values[owner == k] = again[name]
         return found
 
     sure = region_errors(
@@ -154,6 +153,22 @@ def _measure_regions(
     result.tables["fits"] = fits_table(fit, names, step["model"], curves, series.frames, "mmol/L")
     if changed:
         result.audit["dce"] = {"stated_errors": _shares(sure, names)}
+
+
+def _near(
+    made: Callable[[InputFunction], Any], plasma: InputFunction, late: float, width: float, curves: Floats
+) -> dict[str, Floats]:
+    """Parameters and delay of curves whose delay is near ``late``: three fits, and the vertex of the parabola."""
+    left, middle, right = (made(plasma.shifted(late + side * width)).fit(curves) for side in (-1, 0, 1))
+    bend = left.weighted_rss - 2 * middle.weighted_rss + right.weighted_rss
+    with np.errstate(all="ignore"):
+        step = 0.5 * (left.weighted_rss - right.weighted_rss) / bend
+    step = np.where(bend > 0, np.clip(step, -1.0, 1.0), 0.0)
+    found = {
+        name: value + 0.5 * step * (right.parameters[name] - left.parameters[name])
+        for name, value in middle.parameters.items()
+    }
+    return {**found, "delay": late + step * width}
 
 
 def _without_model(
