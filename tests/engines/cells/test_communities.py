@@ -100,8 +100,8 @@ def test_leiden_hands_over_the_graph(rng, monkeypatch):
         return SimpleNamespace(membership=[0, 1, 1])
 
     monkeypatch.setitem(sys.modules, "igraph", SimpleNamespace(Graph=lambda n, edges: (n, edges)))
-    monkeypatch.setitem(sys.modules, "leidenalg",
-                        SimpleNamespace(find_partition=find_partition, RBConfigurationVertexPartition=None))  # fmt: skip
+    program = SimpleNamespace(find_partition=find_partition, RBConfigurationVertexPartition=None)
+    monkeypatch.setitem(sys.modules, "leidenalg", program)
     found = leiden(csr_array(np.array([[0, 0, 1.0], [0, 0, 2.0], [1.0, 2.0, 0]])), rng, resolution=3.0)
     assert found.tolist() == [1, 0, 0]
     assert seen["graph"] == (3, [[0, 2], [1, 2]]) and seen["weights"] == [1.0, 2.0]
