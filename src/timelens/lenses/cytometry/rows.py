@@ -41,10 +41,7 @@ def method(cells: Cells, what: str) -> dict[str, Any]:
 
 
 def binomial(number: int, total: int) -> tuple[float, float]:
-    """Exact interval of a part (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404)."""
-    from scipy.stats import beta
+    """Exact interval of a part, at the level of all rows."""
+    from timelens.engines.statistics import binomial_interval
 
-    tail = (1 - LEVEL) / 2
-    low = float(beta.ppf(tail, number, total - number + 1)) if number else 0.0
-    high = float(beta.ppf(1 - tail, number + 1, total - number)) if number < total else 1.0
-    return low, high
+    return binomial_interval(number, total, level=LEVEL)
