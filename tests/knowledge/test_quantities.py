@@ -79,11 +79,12 @@ def test_quantities_of_one_kind_may_be_added():
     by_kind: dict[str, list[Quantity]] = {}
     for row in ROWS:
         by_kind.setdefault(row.kind, []).append(row)
-    areal = {"cell_density_area"}  # per area, beside the one per volume
     for rows in by_kind.values():
         first = rows[0]
         for row in rows:
-            if row.name in areal or first.name in areal or row.kind == "count":
+            # Densities of cells are per volume, or per area of a section.
+            areal = {one.unit.endswith("/mm2") for one in (first, row)}
+            if row.kind == "count" or (row.kind == "cell density" and len(areal) == 2):
                 continue
             units.require_same_kind(first.unit, row.unit)
 
