@@ -66,6 +66,12 @@ def test_a_reference_mask_and_the_error_of_k2(rng: np.random.Generator) -> None:
     assert abs(found.rate[~mask].mean()) < 4 * found.rate.std() / np.sqrt(1500) + 1e-5
 
 
+def test_the_error_of_the_leakage_rate_is_its_spread_or_somewhat_more(rng: np.random.Generator) -> None:
+    data = tissue(0.03, 5.0, artery=LONG)[:, None] + rng.normal(0, 0.01, (TIMES.size, 500))
+    found = correct_leakage_by_transit(TIMES, data, LONG_SAMPLED)
+    assert 1.0 < np.median(found.error) / found.rate.std() < 1.35
+
+
 def test_voxels_without_a_curve_and_refusals() -> None:
     clean = tissue(0.04, 5.0, artery=LONG)
     data = np.stack([clean, 0 * clean, np.where(TIMES > 50, np.nan, clean)], axis=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -66,17 +68,37 @@ def test_parts_add_up_and_stated_settings_are_sure_of_themselves(rng: np.random.
     assert both.degrees["x"][0] > artery.degrees["x"][0] >= 19
 
 
-def test_a_fit_that_fails_without_some_voxels_leaves_the_fits_own_error(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("jumps", [False, True])
+def test_no_groups_and_no_error_of_its_own_is_no_error_of_zero(rng: np.random.Generator, jumps: bool) -> None:
+    data = volume(rng, 3)
+    part = without_groups(data, np.ones((1, 1, 3), bool))
+    changed = [Again("scale", (data.mean(axis=-1)[:, 0], PLASMA.scaled(1.1)), (data.mean(axis=-1)[:, 0], PLASMA))]
+    found = region_errors(
+        scaled, data.mean(axis=-1)[:, 0], PLASMA, own={"x": np.zeros(1)}, own_degrees=7, parts=[part], jumps=jumps,
+        changed=changed,
+    )  # fmt: skip
+    assert np.isnan(found.errors["x"][0])
+
+
+def test_a_fit_that_fails_without_some_voxels_leaves_the_error_of_the_others(rng: np.random.Generator) -> None:
+    """The fit's own error does not know what voxels share: it may not take the place of theirs."""
     data = volume(rng)
+    curves = data.mean(axis=-1)[:, 0]
     part = without_groups(data, np.ones((1, 1, 400), bool))
 
-    def breaks(curves: np.ndarray, plasma: InputFunction, owner: np.ndarray) -> dict[str, np.ndarray]:
-        return {"x": np.where(np.arange(curves.shape[1]) == 5, np.nan, curves.mean(axis=0))}
+    def breaks(at: int) -> Callable[..., dict[str, np.ndarray]]:
+        def estimate(some: np.ndarray, plasma: InputFunction, owner: np.ndarray) -> dict[str, np.ndarray]:
+            return {"x": np.where((np.arange(some.shape[1]) > 0) & (np.arange(some.shape[1]) <= at), np.nan,
+                                  some.mean(axis=0))}  # fmt: skip
 
-    found = region_errors(
-        breaks, data.mean(axis=-1)[:, 0], PLASMA, own={"x": np.array([0.07])}, own_degrees=7, parts=[part]
-    )
-    assert found.errors["x"][0] == pytest.approx(0.07)
+        return estimate
+
+    options = {"own": {"x": np.array([0.001])}, "own_degrees": 7, "parts": [part]}
+    whole = region_errors(breaks(0), curves, PLASMA, **options)
+    some = region_errors(breaks(3), curves, PLASMA, **options)
+    most = region_errors(breaks(17), curves, PLASMA, **options)
+    assert some.errors["x"][0] == pytest.approx(whole.errors["x"][0], rel=0.35)
+    assert np.isnan(most.errors["x"][0])
 
 
 def test_draws_are_the_same_for_the_same_data(rng: np.random.Generator) -> None:

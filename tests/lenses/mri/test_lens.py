@@ -233,6 +233,57 @@ def test_no_voxel_of_a_drawn_artery_is_left_out_for_its_noise():
     assert peak == pytest.approx(clean.tables["input"].data["value"].max(), rel=0.25)
 
 
+def test_inflow_in_part_of_a_drawn_artery_is_told_and_noise_is_not():
+    def inflow(scan):
+        if mr_settings(scan).kind != "dce":
+            return scan
+        data = scan.image.numpy().copy()
+        data[15:40, :, :3, -6:] *= 2.5  # half of the artery, which is the last block
+        one = scan.image
+        return replace(scan, data=Image(data, unit=one.unit, axes=one.axes, geometry=one.geometry, frames=one.frames))
+
+    plan = {"options": {"exchange": {"maps": False}}, "dce_frames": 100, "dce_interval_s": 3.0}
+    bright, _ = measured(["flip", "dce"], change=inflow, **plan)
+    (told,) = [p for p in bright.problems if "brighter than the signal equation" in p.message]
+    assert told.severity == "warning" and bright.audit["dce"]["input_voxels_too_bright"] >= 36
+    noisy, _ = measured(["flip", "dce"], snr=15.0, **plan)
+    assert 0 < noisy.audit["dce"]["input_voxels_too_bright"] < 18
+    assert not [p for p in noisy.problems if "brighter than the signal equation" in p.message]
+
+
+def test_what_a_published_input_takes_for_granted_is_told():
+    def unsaid(scan):
+        return replace(scan, species=None)
+
+    options = {"input": {"source": "population"}, "exchange": {"maps": False}}
+    plan = {"options": options, "dce_frames": 60, "dce_interval_s": 3.0}
+    result, _ = measured(["flip", "dce"], change=unsaid, **plan)
+    fields = {p.field: p for p in result.problems}
+    assert "0.42" in str(fields["input.haematocrit"].found)
+    assert "species is not stated" in str(fields["input"].found)
+    said, _ = measured(["flip", "dce"], **plan)
+    assert str({p.field: p for p in said.problems}["input"].found) == "parker"
+
+
+def test_a_region_of_few_voxels_says_what_its_errors_lack():
+    """An area has no error of its own: without voxels to draw none is known, which is not an error of zero."""
+    scene = block_scene({"tumour": TISSUES["tumour"]}, edge=6)
+    labels = scene.labels.copy()
+    labels[labels == 1] = 0
+    labels[0, 0, :3] = 1
+    scene = replace(scene, labels=labels)
+    plan = {"series": ["flip", "dce"], "snr": 80.0, "dce_frames": 60, "dce_interval_s": 3.0}
+    seen = LENS.simulate(scene, [], Protocol("mri", plan), np.random.default_rng(1))
+    match = LENS.accepts(seen.acquisitions)
+    options = {"exchange": {"maps": False}, "enhancement": {"maps": False}, "motion": {"mode": "none"}}
+    result = LENS.quantify(match.roles, seen.regions, LENS.recipe(match, options).options())
+    rows = {r.quantity: r for r in result.measurements if r.region == "tumour"}
+    assert np.isfinite(rows["iauc_60"].value) and rows["iauc_60"].uncertainty_kind == "none"
+    assert np.isnan(rows["iauc_60"].lower)
+    assert rows["k_trans"].uncertainty > 0
+    assert all("fewer than 5 voxels" in rows[name].flags for name in ("k_trans", "iauc_60"))
+
+
 def test_a_haematocrit_that_nobody_states_is_taken_with_a_warning():
     result, plain = rows_of({})
     warned = [p for p in result.problems if p.field == "input.haematocrit"]

@@ -146,3 +146,13 @@ def test_what_cannot_be_corrected_is_refused() -> None:
         measured(scene(), leakage="some")
     with pytest.raises(UsageError, match="true or false"):
         measured(scene(), plan={"dsc_leakage": 1.0})
+
+
+def test_a_deconvolution_of_few_voxels_has_no_error_but_a_value() -> None:
+    """Nothing tells how noisy they are; the artery's part alone would be too small an error."""
+    one = scene(reference=False)
+    labels = np.where(one.labels == 1, 0, one.labels)
+    labels[0, 0, :3] = 1
+    result, _ = measured(replace(one, labels=labels), method="csvd")
+    row = next(r for r in result.measurements if (r.region, r.quantity) == ("tumour", "cbf"))
+    assert row.n == 3 and row.value > 0 and np.isnan(row.uncertainty) and row.uncertainty_kind == "none"

@@ -103,6 +103,10 @@ def test_an_artery_whose_voxels_peak_unevenly_or_are_too_bright() -> None:
     assert "peak unevenly" in uneven.message
     even = [region(np.s_[2:6, 6:12, 8:12], "artery", "blood pool")]
     assert judge_artery(series(bolus), even, {**facts, "input_voxels": 96}) == []
-    (bright,) = judge_artery(series(bolus), even, {**facts, "input_voxels": 90})
-    assert "brighter than the signal equation" in bright.message and bright.found == "6 of 96 voxels"
+    (lost,) = judge_artery(series(bolus), even, {**facts, "input_voxels": 90})
+    assert "lack a number" in lost.message and lost.found == "6 of 96 voxels left out"
+    inflow = {**facts, "input_voxels": 96, "input_voxels_too_bright": 40}
+    (bright,) = judge_artery(series(bolus), even, inflow)
+    assert "brighter than the signal equation" in bright.message and bright.found.startswith("40 of 96 voxels")
+    assert judge_artery(series(bolus), even, {**inflow, "input_voxels_too_bright": 15}) == []
     assert judge_artery(series(bolus), [], facts) == []

@@ -24,8 +24,8 @@ TISSUE_DENSITY = 1.04
 def delta_r2_star(signal: ArrayLike, *, te: float, baseline: slice | ArrayLike) -> Concentration:
     """Change of R2* (1/s), which is taken as proportional to the concentration: ``-ln(S / S0) / te``.
 
-    S0 is the geometric mean of the baseline: what noise adds to a logarithm is then the same before and after, and
-    falls out.
+    S0 is the geometric mean of the baseline: what noise adds to a logarithm then falls out where the signal is as high
+    as before. At a deep peak it does not: take the mean signal of an artery, not the mean of its voxels' curves.
 
     Parameters
     ----------

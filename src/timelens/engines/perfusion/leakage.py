@@ -195,9 +195,10 @@ def correct_leakage_by_transit(
     residue = model.fit(both, keep_residue=True).residue
     assert residue is not None
     tail = residue[first:last]
-    rate = tail[:, :-1].mean(axis=0) / tail[:, -1].mean()
+    unit = tail[:, -1].mean()
+    rate = tail[:, :-1].mean(axis=0) / unit
     # Filtered to a tenth of the spectrum, neighbouring points repeat each other about five times.
-    error = tail[:, :-1].std(axis=0) / np.sqrt(max((last - first) / 5, 1))
+    error = tail[:, :-1].std(axis=0) / np.sqrt(max((last - first) / 5, 1)) / abs(unit)
     corrected = flat - rate * _integral(t, artery)[:, None]
     return Leakage(
         corrected.reshape(np.asarray(data).shape), rate.reshape(shape), error.reshape(shape), reason.reshape(shape)

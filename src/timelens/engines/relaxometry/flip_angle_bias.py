@@ -24,7 +24,7 @@ class FlipAngleNoise:
     variance
         Of T1 in s2, for noise of one unit in each image and M0 of one unit; it goes with the square of their ratio.
     bias_per_variance
-        By how much T1 is too high on average, in 1/s per s2 of its variance, whatever noise and M0 are.
+        By how much T1 is too high on average, in s per s2 of its variance, whatever noise and M0 are.
     """
 
     variance: float

@@ -113,6 +113,12 @@ def blood_input(
     timing, wanted = series.frames, step["source"]
     stated = step["haematocrit"] != "auto"
     haematocrit = float(step["haematocrit"]) if stated else HAEMATOCRIT
+    assumed = Problem(
+        "The haematocrit is not stated: K^trans and volumes go with one minus it", scan.where, "input.haematocrit",
+        f"nothing, {HAEMATOCRIT:g} was taken", "that of the subject",
+        "write 'mri: {input: {haematocrit: 0.40}}' in study.yaml", "warning",
+    )  # fmt: skip
+    said = [] if stated else [assumed]
     if wanted == "region" and blood is None:
         raise MissingFieldError(
             "There is no region of blood", file=scan.where, field="input.source", found="none with the role blood pool",
@@ -128,16 +134,13 @@ def blood_input(
             return plasma.held_until(float(timing.end[-1]))
 
         mask = choice.mask if drawn is None else _whole(signal, drawn, choice.mask)
-        facts = {"input_voxels": int(mask.sum()), "peak_over_noise": choice.peak_to_baseline,
-                 "earlier_than_tissue_s": choice.early, "haematocrit": haematocrit}  # fmt: skip
+        facts = {"input_voxels": int(mask.sum()), "input_voxels_too_bright": int((mask & ~choice.mask).sum()),
+                 "peak_over_noise": choice.peak_to_baseline, "earlier_than_tissue_s": choice.early,
+                 "haematocrit": haematocrit}  # fmt: skip
         source = "input of a blood region" if drawn is not None else "input found in the image"
-        assumed = Problem(
-            "The haematocrit is not stated: K^trans and volumes go with one minus it", scan.where, "input.haematocrit",
-            f"nothing, {HAEMATOCRIT:g} was taken", "that of the subject",
-            "write 'mri: {input: {haematocrit: 0.40}}' in study.yaml", "warning",
-        )  # fmt: skip
-        return GivenInput(source, facts, measured, signal, haematocrit, mask), [] if stated else [assumed]
-    return _published(timing, scan, signal, enhancing, step, haematocrit)
+        return GivenInput(source, facts, measured, signal, haematocrit, mask), said
+    given, warning = _published(timing, scan, signal, enhancing, step, haematocrit)
+    return given, [warning, *said]
 
 
 def _whole(signal: ContrastSignal, drawn: Bools, complete: Bools) -> Bools:
@@ -151,10 +154,12 @@ def _whole(signal: ContrastSignal, drawn: Bools, complete: Bools) -> Bools:
 def _published(
     timing: FrameTiming, scan: Acquisition, signal: ContrastSignal, enhancing: Floats, step: Mapping[str, Any],
     haematocrit: float,
-) -> tuple[GivenInput, list[Problem]]:  # fmt: skip
+) -> tuple[GivenInput, Problem]:  # fmt: skip
     name: Any = step["population"]
+    taken = ""
     if name == "auto":
         species = scan.species or "human"
+        taken = "" if scan.species else ", as of man: the species is not stated"
         if species not in _POPULATION:
             raise MissingFieldError(
                 "No published input is known for this species", file=scan.where, field="input.population",
@@ -174,10 +179,10 @@ def _published(
 
     warning = Problem(
         "A published input stands for the patient's own: K^trans and volumes share its error", scan.where, "input",
-        str(name), "a region of blood", "draw a region with the role 'blood pool'", "warning",
+        f"{name}{taken}", "a region of blood", "draw a region with the role 'blood pool'", "warning",
     )  # fmt: skip
     facts = {"population": name, "arrival_s": arrival, "haematocrit": haematocrit}
-    return GivenInput(f"input of {name}", facts, published, signal, haematocrit), [warning]
+    return GivenInput(f"input of {name}", facts, published, signal, haematocrit), warning
 
 
 def reference_tissue(timing: FrameTiming, signal: ContrastSignal, mask: Bools) -> GivenInput:

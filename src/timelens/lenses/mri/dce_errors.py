@@ -18,10 +18,10 @@ from timelens.engines.kinetics import InputFunction
 from timelens.engines.kinetics.fit import Fit, t_quantile
 from timelens.engines.kinetics.reasons import explain
 from timelens.lenses.mri.parametric import reported
-from timelens.lenses.mri.regional import jackknife, left_out, measured_row
+from timelens.lenses.mri.regional import FEWEST_GROUPS, jackknife, left_out, measured_row
 from timelens.study.measurement import Measurement
 
-__all__ = ["GROUPS", "Again", "Sureness", "exchange_rows", "region_errors", "resampled", "without_groups"]
+__all__ = ["FEW", "GROUPS", "Again", "Sureness", "exchange_rows", "region_errors", "resampled", "without_groups"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -30,6 +30,8 @@ Mask = NDArray[np.bool_]
 Estimate = Callable[[Floats, InputFunction, NDArray[np.intp]], Mapping[str, Floats]]
 #: Groups of voxels that are left out in turn.
 GROUPS = 20
+#: Said of a region whose voxels are too few for that.
+FEW = f"fewer than {FEWEST_GROUPS} voxels: the error does not hold the noise of T1 and baseline"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,7 @@ def region_errors(
     changed: Sequence[Again] = (),
     jumps: bool = False,
 ) -> Sureness:
-    """Standard errors of what ``estimate`` makes of curves and input.
+    """Standard errors of what ``estimate`` makes of curves and input; NaN where they are not known.
 
     Parameters
     ----------
@@ -88,7 +90,7 @@ def region_errors(
         (frames, regions), and the input.
     own, own_degrees
         Standard errors that the estimate itself knows, and their degrees of freedom. They hold where they are larger
-        than those by leaving out voxels: a model that does not fit.
+        than those by leaving out voxels (a model that does not fit), and where a region has too few voxels for that.
     parts
         For each region what :func:`without_groups` gives.
     inputs
@@ -109,10 +111,17 @@ def region_errors(
         degrees[name] = np.full(curves.shape[1], float(own_degrees))
         for k, part in enumerate(parts):
             if part.shape[1] == 0:
+                # Where the estimate knows no error either, none is known, not none there.
+                tissue[name][k] = tissue[name][k] if tissue[name][k] > 0 else np.nan
                 continue
             again = many[name][stops[k] : stops[k + 1]]
-            error = float(np.std(again, ddof=1)) if jumps else float(jackknife(again))
-            if np.isfinite(error) and not error <= tissue[name][k]:
+            there = again[np.isfinite(again)]
+            if there.size < max(FEWEST_GROUPS, again.size / 2):
+                tissue[name][k] = np.nan
+                continue
+            # The spread of those that failed is taken as that of the others.
+            error = float(np.std(there, ddof=1)) if jumps else float(np.sqrt((again.size - 1) * np.var(there)))
+            if not error <= tissue[name][k]:
                 tissue[name][k], degrees[name][k] = error, part.shape[1] - 1
     pieces = [(tissue, degrees)]
     if inputs:
@@ -170,7 +179,8 @@ def exchange_rows(
             quantity, code, factor = known
             error = float(sure.errors[short][k]) * factor
             unsure = "" if np.isfinite(error) else "a fit without some voxels failed: no error"
-            remark = "; ".join(t for t in (flags, unsure, said) if t)
+            few = FEW if voxels[region] < FEWEST_GROUPS else ""
+            remark = "; ".join(t for t in (flags, few, unsure, said) if t)
             rows.append(
                 measured_row(quantity, float(fit.parameters[short][k]) * factor, code, error, region, voxels[region],
                              method, remark, said or "the fit does not determine it",

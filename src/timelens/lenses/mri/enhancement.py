@@ -12,8 +12,8 @@ from timelens.engines.kinetics.fit import t_quantile
 from timelens.engines.perfusion import describe_enhancement
 from timelens.engines.perfusion.enhancement import CURVE_TYPES
 from timelens.knowledge import quantities
-from timelens.lenses.mri.dce_errors import Sureness
-from timelens.lenses.mri.regional import measured_row
+from timelens.lenses.mri.dce_errors import FEW, Sureness
+from timelens.lenses.mri.regional import FEWEST_GROUPS, measured_row
 from timelens.study.image import Image
 from timelens.study.measurement import Measurement
 
@@ -74,13 +74,14 @@ def enhancement_rows(
     """Rows of each region."""
     rows = []
     for k, region in enumerate(names):
+        remark = "; ".join(t for t in (flags, FEW if voxels[region] < FEWEST_GROUPS else "") if t)
         for name in NAMES:
             unit = quantities.get(name).unit
             quantile = t_quantile(0.95, float(sure.degrees[name][k]))
             lost = "the series ends before the window" if name.startswith("iauc") else "the curve does not rise"
             rows.append(
                 measured_row(name, float(found[name][k]), unit, float(sure.errors[name][k]), region, voxels[region],
-                             method, flags, lost, quantile)
+                             method, remark, lost, quantile)
             )  # fmt: skip
         code = int(found["curve_type"][k])
         rows.append(

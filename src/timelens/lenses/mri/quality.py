@@ -26,6 +26,8 @@ _FEW_VOXELS = 10
 _DEEP = 6
 #: Spread of the peaks of an artery's voxels over their mean: beyond it some hold tissue beside blood.
 _UNEVEN_PEAK = 0.35
+#: Share of an artery's voxels above full relaxation: noise alone lifts some at the peak.
+_MUCH_BRIGHT = 0.25
 
 
 def judge_regions(scan: Acquisition, regions: Sequence[Region]) -> tuple[Table | None, list[Problem]]:
@@ -174,7 +176,7 @@ def judge_artery(scan: Acquisition, regions: Sequence[Region], facts: Mapping[st
     regions
         With an artery of the role ``blood pool``; nothing is said where there is none.
     facts
-        Of the measurement: ``baseline_frames`` and ``input_voxels``.
+        Of the measurement: ``baseline_frames``, ``input_voxels`` and ``input_voxels_too_bright``.
     """
     masks = [mask for _, role, mask, _ in _drawn(scan.image, regions) if role == _BLOOD and mask.any()]
     count = facts.get("baseline_frames")
@@ -184,12 +186,18 @@ def judge_artery(scan: Acquisition, regions: Sequence[Region], facts: Mapping[st
     curves = scan.image.numpy()[:, mask].astype(np.float64)
     start = curves[:count].mean(axis=0)
     problems = []
-    used = facts.get("input_voxels")
+    used, bright = facts.get("input_voxels"), facts.get("input_voxels_too_bright", 0)
     if used is not None and used < int(mask.sum()):
         problems.append(Problem(
-            "Voxels of the artery are brighter than the signal equation allows (inflow), or lack a number",
-            scan.where, "input", f"{int(mask.sum()) - used} of {int(mask.sum())} voxels", "none",
+            "Voxels of the artery lack a number, or all of it is brighter than the signal equation allows (inflow)",
+            scan.where, "input", f"{int(mask.sum()) - used} of {int(mask.sum())} voxels left out", "none",
             "draw the artery away from the slices where blood enters", "warning",
+        ))  # fmt: skip
+    if used is not None and bright > _MUCH_BRIGHT * used:
+        problems.append(Problem(
+            "Voxels of the artery are brighter than the signal equation allows in some frame: inflow, or noise at the "
+            "peak", scan.where, "input", f"{bright} of {used} voxels, which count in the mean",
+            f"at most {100 * _MUCH_BRIGHT:.0f} %", "draw the artery away from the slices where blood enters", "warning",
         ))  # fmt: skip
     rise = curves.max(axis=0) / np.where(start > 0, start, np.nan) - 1
     spread = float(np.nanstd(rise) / np.nanmean(rise)) if np.isfinite(rise).sum() > 1 else 0.0

@@ -25,6 +25,7 @@ from timelens.study.timing import FrameTiming
 
 __all__ = [
     "BLOOD",
+    "FEWEST_GROUPS",
     "WHOLE",
     "blood_mask",
     "curves_table",
