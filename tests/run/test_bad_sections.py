@@ -124,13 +124,15 @@ def only_tumour(marks: np.ndarray) -> np.ndarray:
 
 
 def instrument(**changes: Any) -> Spoil:
-    """A slide of the instrument in place of the text: two regions of random counts, then damaged."""
+    """A slide of the instrument in place of the text: two regions with two nuclei each, then damaged."""
 
     def spoil(folder: Path) -> dict[str, Any]:
         shutil.rmtree(folder)
         folder.mkdir()
         rng = np.random.default_rng(3)
-        images = [rng.poisson(2, (2, 24, 30)).astype("f4") for _ in range(2)]
+        y, x = np.mgrid[:24, :30]
+        nuclei = sum(20 * np.exp(-((y - v) ** 2 + (x - u) ** 2) / 8) for v, u in ((6, 8), (17, 21)))
+        images = [rng.poisson(np.stack([nuclei + 0.2, 0 * nuclei + 2])).astype("f4") for _ in range(2)]
         path = slide(folder, images, texts=changes.get("texts", True), schema=changes.get("schema", False))
         data = path.read_bytes()
         if "keep" in changes:
