@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,7 +132,16 @@ def test_changes_since_the_first_session():
     found = {(v.subject, v.session): v.value for v in changes_of(values)}
     assert math.isnan(found.pop(("sub-3", "ses-02 minus ses-01")))
     assert found == {("sub-0", "ses-03 minus ses-01"): 4.0}
+    ten = changes_of([value("sub-0", 1.0, session="ses-10"), value("sub-0", 3.0, session="ses-2")])
+    assert [(v.session, v.value) for v in ten] == [("ses-10 minus ses-2", -2.0)]
     assert changes_of([]) == [] and changes_of([value("sub-0", 1.0)]) == []
+
+
+def test_the_first_session_is_that_of_the_modality():
+    scans = [value("sub-0", 1.0), value("sub-0", 2.0, session="ses-02")]
+    biopsies = [replace(value("sub-0", v, session=s), modality="pet") for v, s in ((5.0, "ses-02"), (9.0, "ses-03"))]
+    found = {(v.modality, v.session): v.value for v in changes_of([*scans, *biopsies])}
+    assert found == {("cytometry", "ses-02 minus ses-01"): 1.0, ("pet", "ses-03 minus ses-02"): 4.0}
 
 
 def test_a_change_of_one_arm_is_found(rng):

@@ -159,30 +159,37 @@ def values_of(rows: Iterable[Measurement]) -> list[Value]:
 
 
 def changes_of(values: Iterable[Value]) -> list[Value]:
-    """How much each subject has changed since the first session of the study: one value per later session.
+    """How much each subject has changed since the first session: one value per later session.
 
-    The subject's mean over its regions of one kind in the later session, less that in the first; NaN where one of them
-    could not be had, nothing where the subject was not measured in both.
+    The first session is that of the study in which the modality was measured, the same for all subjects. The subject's
+    mean over its regions of one kind in the later session, less that in the first; NaN where one of them could not be
+    had, nothing where the subject was not measured in both.
 
     Parameters
     ----------
     values
-        Of any sessions; their names sort by time.
+        Of any sessions; their names sort by time, numbers in them by size (``ses-2`` before ``ses-10``).
     """
     own: dict[tuple[str, ...], dict[str, list[float]]] = {}
     for value in values:
         own.setdefault((value.subject, *value.what[1:]), {}).setdefault(value.session, []).append(value.value)
-    first = min((s for sessions in own.values() for s in sessions), default="")
+    firsts: dict[str, str] = {}
+    for (_, modality, *_), sessions in own.items():
+        firsts[modality] = min((*sessions, firsts.get(modality, next(iter(sessions)))), key=_by_time)
     found = []
     for (subject, *rest), sessions in own.items():
-        if first not in sessions:
-            continue
         modality, agent, target, component, region, quantity, unit = rest
-        for later in sorted(set(sessions) - {first}):
+        if (first := firsts[modality]) not in sessions:
+            continue
+        for later in sorted(set(sessions) - {first}, key=_by_time):
             change = _mean(sessions[later]) - _mean(sessions[first])
             found.append(Value(subject, f"{later} minus {first}", modality, agent, target, component, region, quantity,
                                unit, change))  # fmt: skip
     return found
+
+
+def _by_time(session: str) -> list[tuple[int, str]]:
+    return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"(\d+)", session)]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -71,6 +71,15 @@ def test_weights_decide(rng):
     assert adjusted_rand(louvain(csr_array(ring), rng), np.array([0, 0, 1, 1])) == 1.0
 
 
+def test_an_edge_without_weight_is_none(rng):
+    graph, _ = blocks(rng, sizes=(20, 20), inside=0.6, between=0.05)
+    dense = graph.toarray()
+    full = csr_array((dense.ravel(), np.tile(np.arange(40), 40), np.arange(0, 1601, 40)), dense.shape)
+    assert full.nnz == 1600 > graph.nnz
+    assert np.array_equal(*(louvain(g, np.random.default_rng(1)) for g in (graph, full)))
+    assert full.nnz == 1600  # what was given stays as it is
+
+
 def test_a_higher_resolution_gives_more_communities(rng):
     graph, _ = blocks(rng)
     low, high = (int(louvain(graph, np.random.default_rng(1), resolution=r).max()) for r in (0.5, 4.0))

@@ -57,3 +57,12 @@ def test_parts_stay_between_zero_and_one():
     assert found.value == 0.7 and found.upper == 1.0 and found.lower == 0.0
     even = ratio_of_regions([5, 5, 5], [10, 10, 10], part=True)
     assert even.standard_error == pytest.approx(np.sqrt(0.25 / 30))
+
+
+def test_no_cell_anywhere_is_no_certain_zero():
+    none = ratio_of_regions([0, 0, 0], [0.2, 0.3, 0.5])
+    assert none.value == none.lower == 0 and none.upper == pytest.approx(-np.log(0.025))  # Garwood: chi2(2) / 2
+    part = ratio_of_regions([0, 0, 0], [10, 10, 10], part=True)
+    assert part.lower == 0 and part.upper == pytest.approx(1 - 0.025 ** (1 / 30))
+    all_of_them = ratio_of_regions([10, 10, 10], [10, 10, 10], part=True)
+    assert all_of_them.upper == 1 and all_of_them.lower == pytest.approx(0.025 ** (1 / 30))

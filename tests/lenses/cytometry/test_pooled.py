@@ -116,6 +116,34 @@ def test_a_type_that_one_region_does_not_tell_counts_only_where_it_was_told(regi
     assert "told in 1 of 2 regions" in found.flags
 
 
+def test_distances_mixing_phenotype_and_infiltration_leave_out_where_a_type_is_not_told(regions):
+    """With a second region that tells no CD8 T cells all regions together say of them what the first one says."""
+    from dataclasses import replace
+
+    (second,) = regions[1].pictures["cells"]
+    names = tuple(n for n in second.names if not n.endswith("cd8-t-cell"))
+    place = np.array([names.index(n) if n in names else 0 for n in second.names])
+    blind = replace(second, names=names, types=place[second.types], not_told={"cd8-t-cell": "no positive group"})
+    other = replace(regions[1], pictures={**regions[1].pictures, "cells": (blind,)})
+    joined = LENS.pooled([regions[0], other], {"space": {"neighbourhoods": 0}})
+    for quantity, component in (
+        ("nearest_cell_distance", "cd8-t-cell|tumour-cell"), ("mixing_score", "tumour-cell|cd8-t-cell"),
+        ("inflamed_probability", "cd8-t-cell"), ("excluded_probability", "cd8-t-cell"),
+    ):  # fmt: skip
+        all_regions, one = (
+            row(joined, quantity, component, "all regions"),
+            row(regions[0], quantity, component, "section"),
+        )
+        assert all_regions.value == pytest.approx(one.value) and all_regions.n == one.n
+    assert "told in 1 of 2 regions" in row(joined, "inflamed_probability", "cd8-t-cell", "all regions").flags
+    tables = (joined.tables, regions[0].tables)
+    area, before = (t["infiltration"].data.query("component == 'cd8-t-cell'")["area"].sum() for t in tables)
+    assert area == pytest.approx(before)
+    of = (joined.tables["distances"].data, regions[0].tables["distances"].data)
+    found, wanted = (t.set_index(["from", "to"]).loc[("tumour-cell", "cd8-t-cell")] for t in of)
+    assert found["median"] == pytest.approx(wanted["median"]) and found["cells"] == wanted["cells"]
+
+
 def test_sets_of_masks_are_pooled_each_by_itself():
     from dataclasses import replace
 

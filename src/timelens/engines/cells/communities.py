@@ -101,9 +101,11 @@ def modularity(weights: csr_array, label: NDArray[np.integer], *, resolution: fl
 
 
 def _checked(weights: csr_array, resolution: float) -> csr_array:
-    graph = csr_array(weights, dtype=np.float64)
+    graph = csr_array(weights, dtype=np.float64, copy=True)
+    graph.sum_duplicates()
     if graph.shape[0] != graph.shape[1] or (graph.data < 0).any() or not np.isfinite(graph.data).all():
         raise UsageError("Weights of a graph are a square of numbers from zero", field="weights", found=graph.shape)
+    graph.eliminate_zeros()  # an edge without weight is none
     if graph.nnz and abs(graph - graph.T).max() > 1e-9 * graph.data.max():
         raise UsageError("Weights of a graph are the same in both directions", field="weights")
     if not resolution > 0 or not np.isfinite(resolution):

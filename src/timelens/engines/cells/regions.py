@@ -3,7 +3,7 @@
 Cells cluster: the counts of two regions of one tumour differ by more than chance in counting, and an interval from the
 sum of the counts alone is too narrow. The ratio of sums (cells over area, or part over whole) is therefore given with
 the spread that the regions themselves show (Cochran 1977, Sampling Techniques, chapter 6), and Student's t for few
-regions; never narrower than counting alone allows.
+regions; never narrower than the exact interval of counting alone, which is all there is where no region has any cell.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
+from timelens.engines.cells.compartments import density
+from timelens.engines.statistics import binomial_interval
 from timelens.errors import UsageError
 
 __all__ = ["FEWEST_REGIONS", "RegionRatio", "ratio_of_regions"]
@@ -39,7 +41,7 @@ def ratio_of_regions(count: ArrayLike, size: ArrayLike, *, level: float = 0.95, 
     Parameters
     ----------
     count
-        Of each region.
+        Of each region, whole numbers.
     size
         Area, or count of all cells, of each region; those without any do not count.
     level
@@ -69,4 +71,13 @@ def ratio_of_regions(count: ArrayLike, size: ArrayLike, *, level: float = 0.95, 
     counting = value * (1 - value) / total if part else value / total
     error = float(np.sqrt(max(between, counting)))
     half = float(stdtrit(regions - 1, 0.5 + level / 2)) * error
-    return RegionRatio(value, error, max(value - half, 0.0), min(value + half, 1.0) if part else value + half, regions)
+    lower, upper = _of_counting(n.sum(), total, level, part)
+    lower, upper = max(min(value - half, lower), 0.0), max(value + half, upper)
+    return RegionRatio(value, error, lower, min(upper, 1.0) if part else upper, regions)
+
+
+def _of_counting(number: float, total: float, level: float, part: bool) -> tuple[float, float]:
+    if part:
+        return binomial_interval(round(number), round(total), level=level)
+    one = density(round(number), total, level=level)
+    return float(one.lower), float(one.upper)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from timelens.engines.cells.compartments import density
 from timelens.engines.cells.immune_phenotype import immune_phenotype
 from timelens.engines.cells.lymphoid import Structure, lymphoid_structures
+from timelens.engines.cells.regions import FEWEST_REGIONS, ratio_of_regions
 from timelens.engines.cells.thresholds import split
 from timelens.engines.cells.transform import arcsinh
 from timelens.lenses.cytometry.cells import Cells
@@ -63,9 +64,13 @@ def add_immune(sample: Sample, parts: Parts, options: Mapping[str, Any], cofacto
 
 
 def cd8_counts(sample: Sample, parts: Parts) -> tuple[int, float, int, float]:
-    """CD8 T cells and area in mm2 of the nests, then of the rest; the border runs between, there is no margin."""
+    """CD8 T cells and area in mm2 of the nests, then of the rest; the border runs between, there is no margin.
+
+    A region that tells no CD8 T cells, or no tumour cells, is left out with its area.
+    """
     found = np.zeros(4)
-    for c, kinds, part in zip(sample.regions, sample.types, parts, strict=True):
+    for k in sample.told_in(_CD8):
+        c, kinds, part = sample.regions[k], sample.types[k], parts[k]
         if part is None:
             continue
         halves = replace(part, margin=0.0)
@@ -80,7 +85,8 @@ def _phenotype(sample: Sample, parts: Parts, options: Mapping[str, Any], result:
     """Probabilities of the three classes under the convention in force; a table shows them under others."""
     import pandas as pd
 
-    why = sample.why_not_told(_CD8) or ("no tumour nest was found" if all(p is None for p in parts) else "")
+    told = [k for k in sample.told_in(_CD8) if parts[k] is not None]
+    why = sample.why_not_told(_CD8) or ("" if told else "no tumour nest was found")
     counts = None if why else cd8_counts(sample, parts)
     own = cut_offs(options["cut_offs"])
     what = (
@@ -91,11 +97,11 @@ def _phenotype(sample: Sample, parts: Parts, options: Mapping[str, Any], result:
     found = None if counts is None else immune_phenotype(*counts, own)
     for name in _CLASSES:
         value = math.nan if found is None else getattr(found, name)
-        reason = flags = ""
+        reason, flags = "", sample.partly_told(sample.told_in(_CD8))
         if math.isnan(value):
             reason = why or ("there is no tumour nest" if counts and not counts[1] else "there is no stroma")
         elif found is not None and found.most_likely == name:
-            flags = "most likely"
+            flags = "; ".join(f for f in ("most likely", flags) if f)
         seen = None if counts is None else counts[0] + counts[2]
         result.measurements.append(
             Measurement(f"{name}_probability", value, "1", n=seen, flags=flags, reason=reason, **row)
@@ -125,7 +131,8 @@ def _lymphoid(sample: Sample, profile: LymphoidProfile, cofactor: float, result:
         f"{profile.around_um:g} um"
     )
     about: dict[str, Any] = {"region": sample.place()} | sample.about(what)
-    if why := sample.why_not_told(_B) or sample.why_not_told(_T):
+    told = [k for k in sample.told_in(_B) if k in sample.told_in(_T)]
+    if why := sample.why_not_told(_B) or sample.why_not_told(_T) or ("" if told else "no region tells B and T cells"):
         for quantity, unit in (("count", "{structures}"), ("density_area", "{structures}/mm2"), ("area", "mm2")):
             result.measurements.append(Measurement(f"tls_{quantity}", math.nan, unit, reason=why, **about))
         return
@@ -136,17 +143,29 @@ def _lymphoid(sample: Sample, profile: LymphoidProfile, cofactor: float, result:
     ]  # fmt: skip
     by_region = _structures(sample, profile, marks)
     found = [s for one in by_region for s in one]
-    rate = density(len(found), sample.area_mm2.sum())
     about["n"] = len(found)
+    partly = sample.partly_told(told)
     ripe = [f"{sum(s.maturity == m for s in found)} {m}" for m in dict.fromkeys(s.maturity for s in found)]
-    flags = f"maturity: {', '.join(ripe)}" if ripe else ""
+    flags = "; ".join(f for f in (f"maturity: {', '.join(ripe)}" if ripe else "", partly) if f)
+    rate = _rate([len(by_region[k]) for k in told], sample.area_mm2[told])
+    few = "interval of counting only: too few regions to know how much they differ"
+    few = few if len(sample.regions) > 1 and len(told) < FEWEST_REGIONS else ""
     result.measurements += [
         Measurement("tls_count", len(found), "{structures}", flags=flags, **about),
-        Measurement("tls_density_area", float(rate.value), "{structures}/mm2", lower=float(rate.lower),
-                    upper=float(rate.upper), level=LEVEL, uncertainty_kind="interval", **about),
-        Measurement("tls_area", sum(s.area_um2 for s in found) * _MM2, "mm2", **about),
+        Measurement("tls_density_area", rate[0], "{structures}/mm2", lower=rate[1], upper=rate[2], level=LEVEL,
+                    uncertainty_kind="interval", flags="; ".join(f for f in (partly, few) if f), **about),
+        Measurement("tls_area", sum(s.area_um2 for s in found) * _MM2, "mm2", flags=partly, **about),
     ]  # fmt: skip
     _lymphoid_tables(sample, profile, by_region, marks, result)
+
+
+def _rate(number: Sequence[int], area_mm2: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Sum over sum with its interval: from the spread between regions, or of counting where they are few."""
+    found = ratio_of_regions(number, area_mm2, level=LEVEL)
+    if found.regions >= FEWEST_REGIONS:
+        return found.value, found.lower, found.upper
+    one = density(sum(number), area_mm2.sum(), level=LEVEL)
+    return found.value, float(one.lower), float(one.upper)
 
 
 def _structures(sample: Sample, profile: LymphoidProfile, marks: Sequence[Marks]) -> list[list[Structure]]:
@@ -223,12 +242,12 @@ def _infiltration(sample: Sample, parts: Parts, options: Mapping[str, Any], resu
     edges = step * np.arange(-number, number + 1.0)
     tables = []
     for component, own in sample.components().items():
-        mine = [np.isin(kinds, own) for kinds in sample.types]
-        if component != "cell" and not any(m.any() for m in mine):
+        mine = {k: np.isin(sample.types[k], own) for k in sample.told_in(component) if parts[k] is not None}
+        if not mine or (component != "cell" and not any(m.any() for m in mine.values())):
             continue
         each = [
-            p.profile(c.y_um[m], c.x_um[m], edges)
-            for c, m, p in zip(sample.regions, mine, parts, strict=True) if p is not None
+            p.profile(sample.regions[k].y_um[m], sample.regions[k].x_um[m], edges)
+            for k, m in mine.items() if (p := parts[k]) is not None
         ]  # fmt: skip
         found = density(sum(e.cells for e in each), sum(e.area_mm2 for e in each))
         seen = found.area_mm2 > 0

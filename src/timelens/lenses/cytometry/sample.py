@@ -84,6 +84,16 @@ class Sample:
             return list(range(len(self.regions)))
         return [k for k, c in enumerate(self.regions) if members(component, c.names)]
 
+    def places_told(self) -> NDArray[np.bool_]:
+        """Which names each region tells, shape (regions, names)."""
+        return np.array([[name in c.names for name in self.names] for c in self.regions])
+
+    def partly_told(self, regions: Sequence[int]) -> str:
+        """The remark that only some regions count; empty where all or none do."""
+        return (
+            "" if len(regions) in (0, len(self.regions)) else f"told in {len(regions)} of {len(self.regions)} regions"
+        )
+
     def why_not_told(self, component: str) -> str:
         """Why no cell is of a component; empty where some type of it was told."""
         if self.members(component):

@@ -14,6 +14,7 @@ from timelens.engines.cells.clusters import adjusted_rand
 from timelens.engines.cells.compartments import mixing_score
 from timelens.engines.cells.distances import NearestDistances, nearest_distances
 from timelens.engines.cells.interaction import Interaction, interaction
+from timelens.engines.cells.interaction import count as contacts_of
 from timelens.engines.cells.neighbourhoods import context_names, neighbourhoods, spatial_context
 from timelens.errors import Problem
 from timelens.lenses.cytometry.cells import UNKNOWN, Cells
@@ -37,22 +38,24 @@ def add_distances(sample: Sample, result: Result) -> None:
     import pandas as pd
 
     found = _distances(sample)
-    median = found.median()
+    # Where a region does not tell the target, its cells there are among the others, and say nothing of their distance.
+    told = sample.places_told()[sample.image]
     rows = []
     for a, source in enumerate(sample.names):
-        mine = found.types == a
         for b, target in enumerate(sample.names):
+            mine = (found.types == a) & told[:, b]
             number = int(mine.sum())
-            if not number or not math.isfinite(median[a, b]):
+            median = float(np.median(found.distance[mine, b])) if number else math.inf
+            if not math.isfinite(median):
                 continue
             low, high = np.quantile(found.distance[mine, b], [0.25, 0.75], method="nearest")
             certain = float(found.certain[mine, b].mean())
-            rows.append({"from": source, "to": target, "cells": number, "median": median[a, b], "lower_quartile": low,
+            rows.append({"from": source, "to": target, "cells": number, "median": median, "lower_quartile": low,
                          "upper_quartile": high if math.isfinite(high) else math.nan,
                          "certain_part": certain})  # fmt: skip
             if target == TUMOUR and source != UNKNOWN:
                 result.measurements.append(
-                    Measurement("nearest_cell_distance", float(median[a, b]), "um", component=f"{source}|{target}",
+                    Measurement("nearest_cell_distance", median, "um", component=f"{source}|{target}",
                                 region=sample.place(), n=number,
                                 **sample.about("median of distances to the nearest cell"))
                 )  # fmt: skip
@@ -82,15 +85,22 @@ def add_interactions(sample: Sample, options: Mapping[str, Any], rng: np.random.
     if TUMOUR not in sample.names:
         return
     reference = sample.names.index(TUMOUR)
+    each = [
+        contacts_of(c.graph, kinds, len(sample.names)) for c, kinds in zip(sample.regions, sample.types, strict=True)
+    ]
+    cells = [np.bincount(kinds, minlength=len(sample.names)) for kinds in sample.types]
     for component, own in sample.components().items():
         if component in ("cell", UNKNOWN, TUMOUR) or not test.cells[own].sum():
             continue
-        # A component may hold several types: their contacts and cells add up.
+        # A component may hold several types: their contacts and cells add up, over the regions that tell it.
+        told = sample.told_in(component)
+        contacts, number = (np.sum([one[k] for k in told], axis=0) for one in (each, cells))
         joined = np.zeros((2, 2))
-        joined[0, 0], joined[0, 1] = test.count[reference, reference], test.count[reference, own].sum()
-        score = mixing_score(joined, [test.cells[reference], test.cells[own].sum()], 0, 1)
+        joined[0, 0], joined[0, 1] = contacts[reference, reference], contacts[reference, own].sum()
+        score = mixing_score(joined, [number[reference], number[own].sum()], 0, 1)
         row: dict[str, Any] = {"component": f"{TUMOUR}|{component}", "region": sample.place(), "n": int(joined[0, 1])}
         row |= sample.about("contacts with tumour cells over those among them, normalised")
+        row["flags"] = sample.partly_told(told)
         row["reason"] = "no two tumour cells touch" if math.isnan(score) else ""
         result.measurements.append(Measurement("mixing_score", score, "1", **row))
 

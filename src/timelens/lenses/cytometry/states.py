@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 import timelens
 from timelens.engines.cells.compartments import Compartments, density
-from timelens.engines.statistics import binomial_interval
 from timelens.errors import UsageError
-from timelens.knowledge import components, targets
+from timelens.knowledge import targets
+from timelens.lenses.cytometry.rows import LEVEL, binomial, members
 from timelens.study.contract import Result
 from timelens.study.measurement import Measurement
 from timelens.study.table import Table
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EXHAUSTION", "STATES", "State", "StateCells", "add_states", "exhaustion", "find_states"]
 
-_LEVEL = 0.95
 _COMPARTMENTS: tuple[Literal["nest", "margin", "stroma"], ...] = ("nest", "margin", "stroma")
 
 
@@ -204,14 +203,6 @@ class _Place:
     inside: NDArray[np.bool_]
 
 
-def _types(component: str, names: Sequence[str]) -> list[int]:
-    """Places of the told types that are a component or belong to it."""
-    if component == "cell":
-        return list(range(len(names)))
-    family = components.family(component)
-    return [k for k, name in enumerate(names) if name in family]
-
-
 def _rows(cells: Cells, found: StateCells, component: str, places: Sequence[_Place]) -> list[Measurement]:
     """Parts of a type with exact binomial intervals, densities with Poisson ones.
 
@@ -222,7 +213,7 @@ def _rows(cells: Cells, found: StateCells, component: str, places: Sequence[_Pla
                              "method_version": timelens.__version__}  # fmt: skip
     part = f"{found.said}; part of the type, binomial interval; {source}"
     count = f"{found.said}; count over area, Poisson interval; {source}"
-    types = _types(component, cells.names)
+    types = list(range(len(cells.names))) if component == "cell" else members(component, cells.names)
     why = found.reason or ("" if types else cells.not_told.get(component) or "no member of this family is told")
     if why or found.cells is None:
         return [Measurement("positive_fraction", math.nan, "1", region=cells.prefixed("section"), reason=why,
@@ -233,8 +224,8 @@ def _rows(cells: Cells, found: StateCells, component: str, places: Sequence[_Pla
         total, number = int((own & place.inside).sum()), int((own & place.inside & found.cells).sum())
         about["region"] = cells.prefixed(place.name)
         if total:
-            low, high = binomial_interval(number, total, level=_LEVEL)
-            rows.append(Measurement("positive_fraction", number / total, "1", lower=low, upper=high, level=_LEVEL,
+            low, high = binomial(number, total)
+            rows.append(Measurement("positive_fraction", number / total, "1", lower=low, upper=high, level=LEVEL,
                                     uncertainty_kind="interval", n=total, method=part, **about))  # fmt: skip
         else:
             rows.append(Measurement("positive_fraction", math.nan, "1", n=0, reason="no cell of the type is here",
@@ -243,7 +234,7 @@ def _rows(cells: Cells, found: StateCells, component: str, places: Sequence[_Pla
             per = density(number, place.area_mm2)
             rows.append(
                 Measurement("positive_cell_density_area", float(per.value), "{cells}/mm2", lower=float(per.lower),
-                            upper=float(per.upper), level=_LEVEL, uncertainty_kind="interval", n=number,
+                            upper=float(per.upper), level=LEVEL, uncertainty_kind="interval", n=number,
                             method=count, **about)
             )  # fmt: skip
     return rows

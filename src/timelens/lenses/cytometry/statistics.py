@@ -114,7 +114,7 @@ def _place_rows(
     for component, own in sample.components().items():
         told = sample.told_in(component)
         number, whole = count[told][:, own].sum(axis=1), count[told].sum(axis=1)
-        flags = "" if len(told) == len(count) else f"told in {len(told)} of {len(count)} regions"
+        flags = sample.partly_told(told)
         row: dict[str, Any] = {"component": component, "region": place}
         if area[told].sum() > 0:
             one = density(number.sum(), area[told].sum())
