@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,8 @@ def test_vessels_and_cells_agree_with_their_truth(made):
         for s in ("sub-001", "sub-002", "sub-003")
     }
     assert change["sub-001"] < 0.9 < min(change["sub-002"], change["sub-003"])
+    seen = {s: k_trans[s, "ses-02"]["measured"] / k_trans[s, "ses-01"]["measured"] for s in change}
+    assert seen["sub-001"] < min(seen["sub-002"], seen["sub-003"])
     cells = {r["subject"]: r for r in made.rows if r["component"] == "cd8-t-cell" and r["unit"] == "{cells}/mm2"}
     for row in cells.values():
         assert row["session"] == "ses-02"
@@ -160,6 +163,10 @@ def test_the_last_words(made, capsys, monkeypatch):
         assert words in said
     show(made, made.results / "report.html", as_json=True)
     assert '"truth_table"' in capsys.readouterr().out
+    # The outcome of this trial is told of no other.
+    show(replace(made, told=False), made.results / "report.html", as_json=False)
+    other = " ".join(capsys.readouterr().out.split())
+    assert "Truth and measurement" in other and "hold at the start only" not in other and "K^trans falls" not in other
 
 
 def test_what_was_not_measured_is_nan(tmp_path):

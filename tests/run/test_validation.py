@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -136,6 +137,9 @@ def test_a_summary_by_hand():
     assert row["bias_percent"] == pytest.approx(5.0)
     assert row["spread_percent"] == pytest.approx(100 * np.std([-0.1, 0.1, 0, 0.2], ddof=1))
     assert (row["coverage_95"], row["intervals"], row["n"]) == (0.75, 4, 4)
+    assert row["coverage_95_object"] == 0  # none reaches 8
+    near = summary([replace(d, real=5.95) for d in draws])
+    assert (near["coverage_95"], near["coverage_95_object"]) == (0.75, 0.5)
     assert row["bias_object_percent"] == pytest.approx(100 * (5.25 / 8 - 1))
     assert row["noise_free_bias_percent"] == row["noise_free_worst_percent"] == pytest.approx(-37.5)
     # Recovery of half the contrast: 2 + 3.29 s / 0.5.

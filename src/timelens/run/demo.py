@@ -78,6 +78,8 @@ class Demo:
         What each tumour did between the visits.
     run
         What the runner gave.
+    told
+        Whether it is the trial whose outcome is told in words: another seed or more patients have another.
     """
 
     study: Path
@@ -87,6 +89,7 @@ class Demo:
     shown: list[dict[str, Any]]
     changes: list[Change]
     run: StudyRun
+    told: bool
 
 
 def run_demo(
@@ -142,7 +145,8 @@ def run_demo(
     run = run_study(study, results, options=OPTIONS, jobs=jobs, progress=progress)
     rows = compare(truth, run.measurements, results)
     write_rows(table, rows, COLUMNS)
-    return Demo(study, results, table, rows, [r for r in rows if _is_shown(r)], changes(study, rows), run)
+    shown = [r for r in rows if _is_shown(r)]
+    return Demo(study, results, table, rows, shown, changes(study, rows), run, told=seed == 0 and not full)
 
 
 def _is_shown(row: Mapping[str, Any]) -> bool:

@@ -20,6 +20,7 @@ from timelens.run.show import number, write_json
 __all__ = ["demo"]
 
 _out = Console(highlight=False)
+#: Of the usual trial, and of no other; tests hold these sentences against its rows.
 _OF_CHANGES = (
     "The same inhibitor works in sub-001 and not in sub-002, whose T cells stay in the stroma; sub-003 is not "
     "treated. After three weeks neither diameters (-30 or +20 %) nor FDG (30 %) have changed enough to say so. "
@@ -67,9 +68,10 @@ def demo(made: Demo, page: Path, *, as_json: bool) -> None:
         return
     _out.print(_changes(made.changes))
     lenses = {row["lens"] for row in made.shown}
-    _out.print(_OF_CHANGES, width=min(_WIDTH, _out.width))
-    if more := (_OF_VESSELS if "mri" in lenses else "") + (_OF_CELLS if "cytometry" in lenses else ""):
-        _out.print(f"{more}\n", width=min(_WIDTH, _out.width))
+    if made.told:
+        _out.print(_OF_CHANGES, width=min(_WIDTH, _out.width))
+        if more := (_OF_VESSELS if "mri" in lenses else "") + (_OF_CELLS if "cytometry" in lenses else ""):
+            _out.print(f"{more}\n", width=min(_WIDTH, _out.width))
     _out.print(_truth(made.shown))
     _out.print(_OF_TRUTH, width=min(_WIDTH, _out.width))
     if lenses - {"pet"}:

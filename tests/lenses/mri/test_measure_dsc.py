@@ -156,3 +156,12 @@ def test_a_deconvolution_of_few_voxels_has_no_error_but_a_value() -> None:
     result, _ = measured(replace(one, labels=labels), method="csvd")
     row = next(r for r in result.measurements if (r.region, r.quantity) == ("tumour", "cbf"))
     assert row.n == 3 and row.value > 0 and np.isnan(row.uncertainty) and row.uncertainty_kind == "none"
+
+
+@pytest.mark.parametrize("leakage", [False, "both_ways", "by_transit", "fitted"])
+def test_k2_is_one_number_in_row_and_map_whatever_is_taken_off(leakage: bool | str) -> None:
+    result, _ = measured(scene(ps=0.05 / 60, v_e=0.3), clean=True, plan={"dsc_leakage": True}, leakage=leakage)
+    row = next(r for r in result.measurements if r.quantity == "k2_leakage")
+    assert np.nanmean(result.maps["k2_leakage"].numpy()[:, :, :6]) == pytest.approx(row.value, rel=1e-4)
+    bare, _ = measured(scene(reference=False), clean=True, leakage="by_transit" if leakage else False)
+    assert not [name for name in bare.maps if "leakage" in name]

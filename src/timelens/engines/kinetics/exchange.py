@@ -38,7 +38,7 @@ _RATIO = "mL/mL"
 
 #: Fastest rate of the models with plasma flow, 1/s: a plasma space of 1 % emptied by a flow of 3 mL/min/mL.
 FASTEST_PLASMA = 5.0
-#: Rates of a dictionary of pairs: 29,000 pairs, 2.7 % from one rate to the next where they span 5 minutes.
+#: Rates of a dictionary of pairs: 29,000 pairs, 5 % from one rate to the next for a series of 5 minutes.
 FINE_ENTRIES = 241
 
 

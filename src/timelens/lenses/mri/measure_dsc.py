@@ -102,10 +102,10 @@ def measure_dsc(inputs: Mapping[str, Acquisition], regions: Sequence[Region], st
     mapped = tissue if blood is None else tissue & ~blood
     corrected = series
     if leaves is not None and leaves != "fitted":
-        corrected, maps = leakage_corrected(series, whole, method=leaves, arterial=artery)
-    if whole is not None and leaves in (None, "fitted"):
+        corrected, _ = leakage_corrected(series, whole, method=leaves, arterial=artery)
+    if whole is not None:
+        # As in the rows: one way, whatever is taken off.
         _, maps = leakage_corrected(series, whole)
-    if leaves not in (None, "fitted") or whole is not None:
         result.maps |= {n: _within(m, mapped) for n, m in maps.items() if n.removesuffix("_se") == "k2_leakage"}
         result.maps["leakage_reason"] = maps["reason"].with_info(name="leakage_reason")
 

@@ -24,7 +24,8 @@ class MrProtocol:
     series
         Which of :data:`SERIES` are measured.
     snr
-        Signal of tissue before contrast over the noise of one channel.
+        Mean signal of tissue in the brightest image of a series over the noise of one channel: before contrast it is
+        lower in a contrast-enhanced series.
     field_t, agent, population, haematocrit
         Field in T, contrast agent, arterial input (as :func:`~timelens.engines.perfusion.population_input` knows it),
         haematocrit of large vessels.

@@ -229,7 +229,7 @@ def _concentration(
 
 
 def _noise(values: Floats, scene: MrScene, plan: MrProtocol, rng: np.random.Generator) -> Floats:
-    """Magnitudes with noise in both channels; its size is that of the first image's brightest series over the SNR."""
+    """Magnitudes with noise in both channels; its size is the tissue's mean in the brightest image over the SNR."""
     tissue = ~scene.artery
     sigma = float(values[:, tissue].mean(axis=1).max()) / plan.snr
     real = values + sigma * rng.standard_normal(values.shape)

@@ -129,9 +129,10 @@ def validate(
         ``bias_object_percent`` belong to the object itself; ``noise_free_bias_percent`` and
         ``noise_free_worst_percent`` are mean and largest deviation of the noise-free value from the object.
         ``spread_percent`` is the standard deviation of the deviations. ``coverage_95`` is the part of the 95 %
-        intervals from image noise, ``intervals`` of them, that hold the noise-free value. ``detection_limit`` is the
-        least uptake of such a lesion that is told from its background with 5 % error of either kind (Currie LA. Anal
-        Chem 1968;40:586, doi:10.1021/ac60259a007): background + 3.29 spread of the background in that mask / recovery.
+        intervals from image noise, ``intervals`` of them, that hold the noise-free value, ``coverage_95_object`` the
+        part that hold the object's own. ``detection_limit`` is the least uptake of such a lesion that is told from its
+        background with 5 % error of either kind (Currie LA. Anal Chem 1968;40:586, doi:10.1021/ac60259a007): background
+        + 3.29 spread of the background in that mask / recovery.
 
     Raises
     ------

@@ -18,7 +18,7 @@ __all__ = ["COLUMNS", "Draw", "Empty", "rows_of", "summary"]
 COLUMNS = (
     "quantity", "unit", "truth", "bias_percent", "spread_percent", "coverage_95", "detection_limit", "n",
     "case", "region", "diameter_mm", "truth_object", "bias_object_percent", "noise_free_bias_percent",
-    "noise_free_worst_percent", "intervals",
+    "noise_free_worst_percent", "intervals", "coverage_95_object",
 )  # fmt: skip
 
 #: Of the standard normal distribution, for 5 % false positives and 5 % false negatives.
@@ -100,7 +100,8 @@ def summary(draws: Sequence[Draw]) -> dict[str, Any]:
     with np.errstate(divide="ignore", invalid="ignore"):
         off, off_object, off_seen = value / seen - 1, value / real - 1, seen / real - 1
     judged = usable & np.array([d.noise for d in draws])
-    held = (low <= seen) & (seen <= high)
+    held, held_object = ((low <= sought) & (sought <= high) for sought in (seen, real))
+    of_object = judged & np.isfinite(real)
     return {
         "quantity": first.quantity,
         "unit": first.unit,
@@ -118,6 +119,7 @@ def summary(draws: Sequence[Draw]) -> dict[str, Any]:
         "noise_free_bias_percent": _number(100 * off_seen[usable].mean() if n else math.nan),
         "noise_free_worst_percent": _number(_worst(100 * off_seen[usable])),
         "intervals": int(judged.sum()),
+        "coverage_95_object": _number(float(held_object[of_object].mean()) if of_object.any() else math.nan),
     }
 
 
