@@ -119,7 +119,18 @@ def endless(store, h5py):
     store["uns"]["again"] = store["uns"]
 
 
-@pytest.mark.parametrize(("change", "said"), [(huge, "claims more data"), (endless, "too many elements")])
+def sparse(store, h5py):
+    del store["X"]
+    made = store.create_group("X")
+    made.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": [3, 1 << 40]})
+    for name, values in {"data": [7.0], "indices": [0], "indptr": [0, 0, 0, 1]}.items():
+        made.create_dataset(name, data=np.array(values))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(huge, "claims more data"), (endless, "too many elements"), (sparse, "larger than the lists of cells")],
+)
 def test_files_without_measure_are_refused(h5py, tmp_path, change, said):
     spoil(h5py, tmp_path / "a.h5ad", change)
     with pytest.raises(FormatError, match=said):

@@ -23,6 +23,7 @@ _VERSIONS = {
     "dict": "0.1.0", "numeric-scalar": "0.2.0", "string": "0.2.0", "string-array": "0.2.0",
 }  # fmt: skip
 _INDEX = "_index"
+_MOST_PLACES = 3  # coordinates of a cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,11 +188,16 @@ def read_annotated(group: Any, *, file: object) -> Annotated:
     obs, var = (_need(group, n, file) for n in ("obs", "var"))
     cells, channels = (tuple(_strings(_need(t, _said(t, _INDEX), file))) for t in (obs, var))
     columns = {n: _column(_need(obs, n, file), f"obs[{n!r}]", file) for n in _listed(obs)}
-    values = _matrix(group["X"], "X", file) if "X" in group else np.empty((len(cells), 0), np.float32)
+    values = (
+        _matrix(group["X"], "X", (len(cells), len(channels)), file)
+        if "X" in group
+        else np.empty((len(cells), 0), np.float32)
+    )
     channels = channels if values.shape[1] else ()
     obsm = {}
     if "obsm" in group:
-        obsm = {n: _matrix(group["obsm"][n], f"obsm[{n!r}]", file) for n in group["obsm"] if n == "spatial"}
+        size = (len(cells), _MOST_PLACES)
+        obsm = {n: _matrix(group["obsm"][n], f"obsm[{n!r}]", size, file) for n in group["obsm"] if n == "spatial"}
     for name, array in {"X": values, **columns, **obsm}.items():
         if len(array) != len(cells):
             raise _wrong(file, name, "A column has another length than the list of cells", len(array), len(cells))
@@ -259,8 +265,8 @@ def _column(node: Any, where: str, file: object) -> NDArray[Any]:
                  "numbers, text or categories")  # fmt: skip
 
 
-def _matrix(node: Any, where: str, file: object) -> NDArray[Any]:
-    """A matrix as a dense array."""
+def _matrix(node: Any, where: str, most: tuple[int, int], file: object) -> NDArray[Any]:
+    """A matrix as a dense array; a sparse one may state any size, and is not made larger than it can be."""
     kind = _kind(node)
     if kind == "array":
         values = np.asarray(node[...])
@@ -271,6 +277,8 @@ def _matrix(node: Any, where: str, file: object) -> NDArray[Any]:
         from scipy.sparse import csc_matrix, csr_matrix
 
         shape = tuple(int(n) for n in node.attrs["shape"])
+        if len(shape) != 2 or any(n > limit for n, limit in zip(shape, most, strict=True)):
+            raise _wrong(file, where, "The sparse matrix is larger than the lists of cells and channels", shape, most)
         parts = [np.asarray(_need(node, n, file)[...]) for n in ("data", "indices", "indptr")]
         try:
             made = (csr_matrix if kind == "csr_matrix" else csc_matrix)(tuple(parts), shape=shape)

@@ -85,7 +85,13 @@ def test_without_a_window_there_are_parts_and_no_densities(pictured):
         assert (parts[component].value, parts[component].n) == (before[component].value, before[component].n)
     for row in rows(result, "cell_density_area").values():
         assert np.isnan(row.value) and row.reason == "the area that was looked at is not stated"
-    assert any("not stated" in p.message for p in result.problems) and "pairs" not in result.tables
+    for name in ("inflamed", "excluded", "desert"):
+        (row,) = rows(result, f"{name}_probability").values()
+        assert np.isnan(row.value) and row.flags == "" and row.reason == "the area that was looked at is not stated"
+    assert rows(result, "tls_count")[""].value == rows(first, "tls_count")[""].value
+    assert np.isnan(rows(result, "tls_density_area")[""].value)
+    assert any("not stated" in p.message for p in result.problems)
+    assert not {"pairs", "infiltration", "phenotype"} & set(result.tables)
     near, then = rows(result, "nearest_cell_distance"), rows(first, "nearest_cell_distance")
     assert near["treg|tumour-cell"].value == pytest.approx(then["treg|tumour-cell"].value)
 
@@ -127,6 +133,14 @@ def test_names_of_others_are_understood_or_named(pictured):
     assert parts["cd8-t-cell"].value == before["cd8-t-cell"].value
     assert parts["unknown"].value == pytest.approx(before["b-cell"].value + before["unknown"].value)
     assert any("something else" in p.found for p in result.problems)
+
+
+def test_probabilities_in_words_are_none(pictured):
+    scan = scan_of(pictured[0].tables["cells"])
+    words = Table(scan.data.data.assign(probability="sure"),
+                  {k: v for k, v in scan.data.column_units.items() if k != "probability"})  # fmt: skip
+    result = LENS.quantify({"cytometry": replace(scan, data=words)}, [], {})
+    assert result.tables["cells"].data["probability"].isna().all()
 
 
 def test_values_that_are_no_counts_tell_nothing(pictured):

@@ -1,8 +1,9 @@
 """Cells that another program found: a table of positions, types or means, without the picture.
 
-What needs no area is measured as on a picture: parts of all cells, distances, who lies beside whom, neighbourhoods.
-Densities, pairs by distance and what rests on them need to know what was looked at: the step ``table`` states it, and
-without it these rows bear the reason instead of a number. Neighbours are joined by Delaunay's triangles.
+What needs no area is measured as on a picture: parts of all cells, distances, who lies beside whom, neighbourhoods,
+lymphoid structures. Densities, the immune phenotype and pairs by distance need to know what was looked at: the step
+``table`` states it, and without it these rows bear the reason instead of a number. Neighbours are joined by Delaunay's
+triangles.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _MEAN, _COUNTS = "mean_", "{counts}"
 _ROOM_UM = 5.0
 _NO_AREA = "the area that was looked at is not stated"
 #: Tables that say something per area.
-_BY_AREA = ("pairs",)
+_BY_AREA = ("pairs", "infiltration", "phenotype")
 
 
 def quantify_table(scan: Acquisition, steps: Mapping[str, Mapping[str, Any]]) -> Result:
@@ -80,9 +81,8 @@ def quantify_table(scan: Acquisition, steps: Mapping[str, Mapping[str, Any]]) ->
     add_statistics(sample, parts, steps["space"], np.random.default_rng(DEFAULT_SEED), result)
     if cells.positive:
         add_states(cells, parts[0], steps["states"]["exhaustion"], result)
-    if stated:
-        add_immune(sample, parts, steps["immune"], steps["types"]["cofactor"], result)
-    else:
+    add_immune(sample, parts, steps["immune"], steps["types"]["cofactor"], result)
+    if not stated:
         _without_area(result)
     result.pictures["samples"] = (sample,)
     return result
@@ -200,7 +200,7 @@ def _named(
         )  # fmt: skip
     names = (UNKNOWN, *(n for n in SIGNATURES if n in meant.values()))
     types = np.array([names.index(meant[v]) for v in said], np.int64)
-    if "probability" in frame.columns:
+    if "probability" in frame.columns and frame["probability"].dtype.kind in "iuf":
         probability = frame["probability"].to_numpy(float)
     else:
         probability = np.full(len(types), math.nan)
@@ -217,10 +217,10 @@ def _component(name: str) -> str:
 def _without_area(result: Result) -> None:
     """Take back what rests on an area that nobody stated."""
     for k, row in enumerate(result.measurements):
-        if row.unit.endswith(("/mm2", "/um2")):
+        if not row.reason and (row.unit.endswith(("/mm2", "/um2")) or row.quantity.endswith("_probability")):
             result.measurements[k] = replace(
                 row, value=math.nan, lower=math.nan, upper=math.nan, level=math.nan, uncertainty=math.nan,
-                uncertainty_kind="none", reason=_NO_AREA,
+                uncertainty_kind="none", flags="", reason=_NO_AREA,
             )  # fmt: skip
     for name in _BY_AREA:
         result.tables.pop(name, None)
