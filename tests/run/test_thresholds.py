@@ -49,6 +49,25 @@ def test_a_section_without_positive_cells_has_the_threshold_of_the_others(result
     assert set(reasons) == {"CD20"}
 
 
+def test_cores_count_where_types_were_told_from_them(results):
+    plain, _ = pooled_thresholds(results)
+    for file in results.glob("sub-*/ses-*/cytometry/*.tsv"):
+        frame = pd.read_csv(file, sep="\t")
+        cores = frame.filter(like="mean_").mul(3).rename(columns=lambda c: c.replace("mean_", "core_"))
+        frame.join(cores).to_csv(file, sep="\t", index=False)
+    assert pooled_thresholds(results)[0]["CD8"] > 2 * plain["CD8"]
+
+
+def test_a_background_that_was_taken_off_is_refused(results):
+    step = {"lens": "cytometry", "name": "types", "parameters": {"background": "ground"}}
+    (results / "sub-01" / "ses-01" / "session.json").write_text(json.dumps({"recipe": [step]}))
+    with pytest.raises(UsageError, match="background was taken off"):
+        pooled_thresholds(results)
+    step["parameters"]["background"] = "none"
+    (results / "sub-01" / "ses-01" / "session.json").write_text(json.dumps({"recipe": [step]}))
+    assert set(pooled_thresholds(results)[0]) == {"CD8"}
+
+
 def test_the_command_writes_what_study_yaml_takes(results):
     shown = CliRunner().invoke(app, ["thresholds", str(results)])
     said = yaml.safe_load(shown.stdout)

@@ -171,12 +171,16 @@ def test_a_folder_without_a_model_is_no_weights_of_stardist(tmp_path):
 
 def test_types_of_own_cells_are_told_from_cores_and_means_stay_those_of_whole_cells():
     made = section(side=14)
-    whole, core = (
+    results = [
         CytometryLens().quantify(
             {"cytometry": made.acquisitions[0]}, [], {"segment": {"cells": "own"}, "types": {"pixels": pixels}}
-        ).pictures["cells"][0]
+        )
         for pixels in ("whole", "auto")
-    )  # fmt: skip
+    ]
+    whole, core = (r.pictures["cells"][0] for r in results)
+    plain, table = (r.tables["cells"].data for r in results)
+    assert not any(c.startswith("core_") for c in plain)
+    assert np.array_equal(table[[f"core_{c}" for c in core.channels]].to_numpy(), core.core_mean)
     assert np.array_equal(whole.labels, core.labels) and np.array_equal(whole.measures.mean, core.measures.mean)
     assert whole.core_mean is None and whole.telling is whole.measures.mean
     assert core.telling.shape == core.measures.mean.shape

@@ -178,6 +178,9 @@ def _cell_table(
     for k, channel in enumerate(cells.channels):
         columns[f"mean_{channel}"] = m.mean[:, k]
         units[f"mean_{channel}"] = "{counts}"
+    for k, channel in enumerate(cells.channels if cells.core_mean is not None else ()):
+        columns[f"core_{channel}"] = cells.telling[:, k]
+        units[f"core_{channel}"] = "{counts}"
     result.tables[cells.prefixed("cells")] = Table(
         pd.DataFrame(columns), {k: v for k, v in units.items() if k in columns}
     )
