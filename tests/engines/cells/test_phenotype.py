@@ -78,6 +78,7 @@ MARKERS = ("CD45", "CD3", "CD8", "CD4", "FOXP3", "CD20", "CD68", "CD11b", "panCK
         ("type,parent,positive\nCD8 T,T,CD8\nT,,CD3\n", "parent of a type stands above"),
         ("type,parent,positive\nT,,\n", "asks for markers"),
         ("type,parent,positive,negative\nT,,CD3,CD3\n", "each once"),
+        (f"type,parent,positive\nT,,{'x' * 140_000}\n", "no table"),
     ],
 )
 def test_tables_that_make_no_sense_are_refused(text, said):

@@ -19,6 +19,8 @@ from timelens.formats.cytometry.panel import read_panel
         ("channel,name,keep\nPr141,CD8,2\n", "keep is 0 or 1"),
         ("channel,name,keep\nPr141,CD8,yes\n", "Not a whole number"),
         ("channel,name,deepcell\nPr141,CD8,1.5\n", "Not a whole number"),
+        ("channel,name,deepcell\nPr141,CD8,inf\n", "Not a whole number"),
+        (f"channel,name\nPr141,{'x' * 140_000}\n", "no table"),
     ],
 )
 def test_panels_that_make_no_sense_are_refused(tmp_path, text, said):

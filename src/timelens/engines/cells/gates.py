@@ -76,12 +76,16 @@ def read_gates(text: str) -> tuple[Gate, ...]:
         If columns are missing, a type comes twice, is not asked for any marker, or its parent does not stand above it.
     """
     reader = csv.DictReader(io.StringIO(text))
-    lacking = set(_COLUMNS[:3]) - set(reader.fieldnames or ())
+    try:
+        header, rows = reader.fieldnames or (), list(reader)
+    except csv.Error as error:
+        raise UsageError("The table of gates is no table", field=f"line {reader.line_num}", found=error) from error
+    lacking = set(_COLUMNS[:3]) - set(header)
     if lacking:
-        raise UsageError("The table of gates lacks columns", field="header", found=reader.fieldnames,
+        raise UsageError("The table of gates lacks columns", field="header", found=", ".join(header),
                          expected=", ".join(_COLUMNS))  # fmt: skip
     gates: list[Gate] = []
-    for line, row in enumerate(reader, 2):
+    for line, row in enumerate(rows, 2):
         cell = {key: (row.get(key) or "").strip() for key in _COLUMNS}
         marks = [tuple(m.strip() for m in cell[key].split(";") if m.strip()) for key in _COLUMNS[2:]]
         gate = Gate(cell["type"], cell["parent"], *marks)

@@ -71,7 +71,10 @@ def read_panel(path: str | Path) -> Panel:
         If columns are missing, a channel or the name of a kept one comes twice, or ``keep`` is neither 0 nor 1.
     """
     reader = csv.DictReader(io.StringIO(safety.read_text(path)))
-    columns = reader.fieldnames or []
+    try:
+        columns, rows = reader.fieldnames or [], list(reader)
+    except csv.Error as error:
+        raise FormatError("The panel is no table", file=path, field=f"line {reader.line_num}", found=error) from error
     if not {"channel", "name"} <= set(columns):
         raise FormatError(
             "The panel lacks columns", file=path, field="header", found=", ".join(columns), expected="channel, name"
@@ -79,7 +82,7 @@ def read_panel(path: str | Path) -> Panel:
     kept: list[dict[str, str]] = []
     dropped: list[str] = []
     seen: set[str] = set()
-    for line, row in enumerate(reader, 2):
+    for line, row in enumerate(rows, 2):
         record = {key: (value or "").strip() for key, value in row.items() if key}
         channel = record["channel"]
         if not channel or channel in seen:
@@ -107,7 +110,7 @@ def _number(text: str, path: str | Path, place: str) -> float | None:
         value = float({"true": "1", "false": "0"}.get(text.lower(), text))
     except ValueError:
         value = math.nan
-    if not (value >= 0 and value == int(value)):
+    if not (math.isfinite(value) and value >= 0 and value == int(value)):
         raise FormatError("Not a whole number", file=path, field=place, found=repr(text), expected="0, 1 ...")
     return value
 
