@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from timelens.errors import MissingFieldError, UsageError
+from timelens.lenses.mri.dsc_rows import Estimated
 from timelens.lenses.mri.lens import MriLens
+from timelens.lenses.mri.regional import jackknife
 from timelens.lenses.mri.scene import MrScene, MrTissue, block_scene
 from timelens.study.contract import Protocol, Result, Truth
 
@@ -165,3 +167,24 @@ def test_k2_is_one_number_in_row_and_map_whatever_is_taken_off(leakage: bool | s
     assert np.nanmean(result.maps["k2_leakage"].numpy()[:, :, :6]) == pytest.approx(row.value, rel=1e-4)
     bare, _ = measured(scene(reference=False), clean=True, leakage="by_transit" if leakage else False)
     assert not [name for name in bare.maps if "leakage" in name]
+
+
+def test_a_number_that_cannot_be_made_without_some_voxels_keeps_the_error_of_the_others() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.normal(0, 1, (20, 3))
+    whole = jackknife(values)
+    np.testing.assert_allclose(whole, np.sqrt(19 * values.var(axis=0)))
+    values[:4, 1], values[:11, 2] = np.nan, np.nan
+    some = jackknife(values)
+    assert some[0] == whole[0] and some[1] == pytest.approx(np.sqrt(19 * values[4:, 1].var()))
+    assert (
+        np.isnan(some[2]) and np.isnan(jackknife(values[:4, :1])).all() and np.isnan(jackknife(np.empty((0, 2)))).all()
+    )
+
+    def estimated(groups: float) -> Estimated:
+        one = {"cbf": np.array([0.1])}
+        return Estimated(one, one, {"cbf": np.array([np.nan])}, np.array([groups]), {}, [""])
+
+    # Too few voxels to leave any out: the model's own error. Groups that all fail: none.
+    assert estimated(-1.0).sureness("cbf", 0)[0] == pytest.approx(0.1)
+    assert np.isnan(estimated(19.0).sureness("cbf", 0)[0])

@@ -115,12 +115,7 @@ def region_errors(
                 tissue[name][k] = tissue[name][k] if tissue[name][k] > 0 else np.nan
                 continue
             again = many[name][stops[k] : stops[k + 1]]
-            there = again[np.isfinite(again)]
-            if there.size < max(FEWEST_GROUPS, again.size / 2):
-                tissue[name][k] = np.nan
-                continue
-            # The spread of those that failed is taken as that of the others.
-            error = float(np.std(there, ddof=1)) if jumps else float(np.sqrt((again.size - 1) * np.var(there)))
+            error = _spread(again) if jumps else float(jackknife(again))
             if not error <= tissue[name][k]:
                 tissue[name][k], degrees[name][k] = error, part.shape[1] - 1
     pieces = [(tissue, degrees)]
@@ -141,6 +136,12 @@ def region_errors(
             freedom[name] = total**2 / np.sum(squares**2 / np.stack([d[name] for _, d in pieces]), axis=0)
         errors[name] = np.sqrt(total)
     return Sureness(errors, freedom, stated)
+
+
+def _spread(draws: Floats) -> float:
+    """Standard deviation of draws; NaN where more than half have no number."""
+    there = draws[np.isfinite(draws)]
+    return float(np.std(there, ddof=1)) if there.size >= max(2, draws.size / 2) else float("nan")
 
 
 def resampled(curve: Floats, part: Floats, *, draws: int = 200) -> Floats:

@@ -51,7 +51,8 @@ class Estimated:
         pieces = []
         for k in (at,) if against is None else (at, against):
             own, voxels = self.own[name][k], self.tissue[name][k]
-            if not (own > 0 or np.isfinite(voxels)):  # a deconvolution of a region with too few voxels to leave any out
+            # Too few voxels to leave any out of a deconvolution, or a method that fails without some.
+            if not np.isfinite(voxels) and (self.degrees[k] > 0 or not own > 0):
                 return float("nan"), float("nan")
             # Where the model misses the curve the fit's own error is the larger one.
             pieces.append((own, np.inf) if not voxels > own else (voxels, self.degrees[k]))

@@ -176,12 +176,21 @@ def left_out(masks: Sequence[Mask], groups: int) -> list[list[Mask]]:
 def jackknife(values: Floats) -> Floats:
     """Standard error (...) of a number from values (groups, ...) that each lack one group of voxels; NaN without any.
 
+    Where the number could not be made without some group, the spread of those is taken as that of the others; NaN where
+    this is so of more than half, or fewer than five are left.
+
     It holds what voxels do not share: noise of tissue, artery, T1 and baseline, and the spread of the tissue (Efron B,
     Stein C, Ann Stat 1981;9:586, doi:10.1214/aos/1176345462).
     """
     if values.shape[0] == 0:
         return np.full(values.shape[1:], np.nan)
-    return np.asarray(np.sqrt((values.shape[0] - 1) * np.var(values, axis=0)))
+    there = np.isfinite(values)
+    count = there.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(there, values, 0.0).sum(axis=0) / count
+        variance = np.where(there, np.square(values - mean), 0.0).sum(axis=0) / count
+    enough = count >= max(FEWEST_GROUPS, values.shape[0] / 2)
+    return np.asarray(np.sqrt((values.shape[0] - 1) * np.where(enough, variance, np.nan)))
 
 
 def fit_rows(
