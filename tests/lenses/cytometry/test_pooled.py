@@ -8,6 +8,7 @@ from tests.lenses.cytometry.sections import section
 
 from timelens.engines.cells.graph import stack
 from timelens.engines.cells.interaction import moments
+from timelens.engines.cells.regions import ratio_of_regions
 from timelens.lenses.cytometry.lens import CytometryLens
 from timelens.lenses.cytometry.recipe import merged_steps
 from timelens.lenses.cytometry.sample import sample_of
@@ -90,6 +91,12 @@ def test_pairs_infiltration_phenotype_and_structures_add_up(regions, joined):
     total = sum(row(joined, f"{n}_probability", "cd8-t-cell", "all regions").value for n in
                 ("inflamed", "excluded", "desert"))  # fmt: skip
     assert total == pytest.approx(1.0)
+    structures = [row(r, "tls_count", "", "section").value for r in regions]
+    area = [c.window.area * 1e-6 for r in regions for c in r.pictures["cells"]]
+    density, known = row(joined, "tls_density_area", "", "all regions"), ratio_of_regions(structures, area)
+    assert [density.value, density.lower, density.upper] == pytest.approx([known.value, known.lower, known.upper])
+    two = LENS.pooled(regions[:2], {})
+    assert "counting only" in row(two, "tls_density_area", "", "all regions").flags
     assert row(joined, "tls_count", "", "all regions").value == sum(row(r, "tls_count", "", "section").value for r in
                                                                     regions)  # fmt: skip
 
