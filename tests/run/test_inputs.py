@@ -105,7 +105,7 @@ def test_roles_in_the_file_go_before_names(one: tuple[Path, Acquisition, list[Pa
         ("SpinalCord", "organ"), ("Parotid_L", "organ"), ("Couch", "reference"), ("LungL", "organ"),
         ("Larynx", "organ"),
         ("Liver met 1", "lesion"), ("Brain mets", "lesion"), ("GTVp1", "lesion"), ("Liver", "liver"),
-        ("Aorta", "blood pool"),
+        ("Aorta", "blood pool"), ("left carotid artery", "blood pool"), ("AIF", "blood pool"),
         ("xyz", "unknown"), ("BODY", "reference"),
     ],
 )  # fmt: skip

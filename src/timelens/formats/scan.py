@@ -44,7 +44,7 @@ _WORDS: dict[str, tuple[str, str]] = {
 _ROLES: tuple[tuple[str, Role], ...] = (
     (r"\b(tumou?rs?|lesions?|[gcip]tv\w*|metasta\w*|mets?|nodes?|nodules?|cancer|lymphoma|mass)\b", "lesion"),
     (r"\bliver\b", "liver"),
-    (r"\b(blood|aorta|mediastin\w*)", "blood pool"),
+    (r"\b(blood|aorta|mediastin\w*|arter(y|ies)\b|aif\b)", "blood pool"),
     (r"\b(body|external|skin|outer|couch|table|patient)\b", "reference"),
     (r"\b(animal|mouse|rat)\b", "body"),
     (
@@ -292,8 +292,8 @@ def guess_role(name: str) -> Role:
 
     >>> guess_role("GTV_Mass"), guess_role("Liver"), guess_role("SpinalCord"), guess_role("Liver met 1")
     ('lesion', 'liver', 'organ', 'lesion')
-    >>> guess_role("struct7")
-    'unknown'
+    >>> guess_role("struct7"), guess_role("carotid artery"), guess_role("AIF")
+    ('unknown', 'blood pool', 'blood pool')
     """
     plain = re.sub(r"[_\-.\d]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).lower()
     return next((role for pattern, role in _ROLES if re.search(pattern, plain)), "unknown")
@@ -423,7 +423,7 @@ def load_region(
                 file=files[0],
                 field="drawn_on",
                 expected="the id of an acquisition of the session",
-                mend="write 'drawn_on' for this region in study.yaml",
+                mend="name the file as its image, with _dseg at the end, or write 'drawn_on' for it in study.yaml",
             )
         region = registry.read_labels(files[0], geometry=on, id=id)
     sources = region.sources

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -58,7 +58,8 @@ def discover(folder: Path, *, skip: Collection[Path] = (), known: Mapping[str, s
     inventory.participants, twice = _participants(scan.root, list(subjects), key)
     inventory.problems += twice
     others = [*scan.not_used, *(p for f in scan.found if f.kind == "other" for p in f.files)]
-    names = [p.relative_to(scan.root).as_posix() for p in others]
+    beside = _read_beside(scan)
+    names = [p.relative_to(scan.root).as_posix() for p in others if not beside(p)]
     inventory.not_used = names[:_MOST_LISTED]
     if not sessions:
         inventory.problems.append(
@@ -70,6 +71,14 @@ def discover(folder: Path, *, skip: Collection[Path] = (), known: Mapping[str, s
             )
         )
     return inventory
+
+
+def _read_beside(scan: Scan) -> Callable[[Path], bool]:
+    """Whether a file describes a dataset, or stands beside a scan as its sidecar: it is read with that scan."""
+    stems = {(f.parent, f.name.split(".")[0]) for thing in scan.found if thing.kind != "other" for f in thing.files}
+    of_all = {scan.root / name for name in ("dataset_description.json", "participants.tsv", "participants.json")}
+    kinds = (".json", ".tsv", ".bval", ".bvec")
+    return lambda path: path in of_all or (path.suffix in kinds and (path.parent, path.name.split(".")[0]) in stems)
 
 
 def _aliases(
@@ -249,6 +258,9 @@ def _regions(entry: SessionEntry, things: Sequence[Found], scan: Scan, problems:
     pets = [item["id"] for item in entry.acquisitions if item["modality"] == "pet"]
     for number, thing in enumerate((f for f in things if f.kind == "region"), start=1):
         on = next((by_uid[uid] for uid in thing.references if uid in by_uid), pets[0] if len(pets) == 1 else "")
+        if not on and thing.format == "labels":
+            folder = [by_uid[f.uid] for f in images if f.kind == "image" and f.files[0].parent == thing.files[0].parent]
+            on = folder[0] if len(folder) == 1 else ""
         item: dict[str, Any] = {
             "id": _unique(thing.description or f"regions-{number}", [r["id"] for r in entry.regions]),
             "format": thing.format,

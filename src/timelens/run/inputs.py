@@ -70,7 +70,8 @@ def load_inputs(entry: SessionEntry, root: Path) -> Inputs:
         names = []
         if item.get("drawn_on") and item["drawn_on"] not in by_id:
             found.lost_regions.append(str(item.get("id")))
-            continue  # the scan that it was drawn on could not be read, and has said why
+            found.problems.append(_without_its_scan(item))
+            continue
         try:
             names = files_of(item, root)
             region = _region(item, [root / n for n in names], by_id, root)
@@ -85,6 +86,18 @@ def load_inputs(entry: SessionEntry, root: Path) -> Inputs:
         _hash(found, names, root)
     _mask(found, words, entry.subject, root)
     return found
+
+
+def _without_its_scan(item: Mapping[str, Any]) -> Problem:
+    return Problem(
+        "These regions are left out: the scan that they were drawn on could not be read",
+        file=", ".join(str(name) for name in (item.get("files") or [])[:1]) or str(item.get("id")),
+        field="drawn_on",
+        found=str(item["drawn_on"]),
+        expected="a readable scan of the session",
+        mend="mend that scan, or write another one in whose space they lie",
+        severity="warning",
+    )
 
 
 def files_of(item: Mapping[str, Any], root: Path) -> list[str]:
