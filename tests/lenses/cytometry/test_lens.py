@@ -81,6 +81,8 @@ def test_cells_are_not_looked_for_without_nuclei():
     plain = replace(scan, extra={**scan.extra, "dropped_channels": ("Ir191", "Ir193")})
     with pytest.raises(MissingFieldError, match="No channel is known to show nuclei"):
         LENS.quantify({"cytometry": plain}, [], {})
+    with pytest.raises(MissingFieldError, match="no channel H3"):  # what was stated is not there
+        LENS.quantify({"cytometry": plain}, [], {"segment": {"nuclear": ["H3"]}})
     with pytest.raises(DataError, match="No mask of cells"):
         LENS.quantify({"cytometry": scan}, [], {"segment": {"cells": "given"}})
 

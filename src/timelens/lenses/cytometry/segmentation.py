@@ -93,9 +93,12 @@ def find_outlines(
         return Outlines(dict(zip(named, given.values(), strict=True)), f"given: {', '.join(given)}", False)
     chosen = nuclear_places(scan, metals, labels, options)
     if not chosen:
+        stated = ", ".join(options["nuclear"])
+        known = labels if not stated else [n if m == n else f"{m} or {n}" for m, n in zip(metals, labels, strict=True)]
         raise MissingFieldError(
-            "No channel is known to show nuclei", file=scan.where, field="segment: nuclear",
-            found=", ".join(labels), expected="iridium, DNA, DAPI, histone H3",
+            f"The region has no channel {stated}" if stated else "No channel is known to show nuclei",
+            file=scan.where, field="segment: nuclear", found=", ".join(known),
+            expected="a channel of this list" if stated else "iridium, DNA, DAPI, histone H3",
             mend="segment: {nuclear: [CHANNEL]}, or put a mask of the cells beside it",
         )  # fmt: skip
     return own_outlines(values, labels, chosen, pixel_um, options)
