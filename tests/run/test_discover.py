@@ -63,3 +63,10 @@ def test_regions_drawn_on_an_unreadable_scan_are_named(echoes: Path, tmp_path: P
     sidecar.write_text(json.dumps({"EchoTime": 10, "MagneticFieldStrength": 3}))  # milliseconds
     problems = run_study(echoes, tmp_path / "out").outcomes[0].problems
     assert any("These regions are left out" in p.message and p.severity == "warning" for p in problems)
+
+
+def test_a_file_that_breaks_off_is_named_from_the_root(echoes: Path, tmp_path: Path) -> None:
+    image = echoes / "sub-01" / "anat" / "sub-01_echo-4_MEGRE.nii.gz"
+    image.write_bytes(image.read_bytes()[:-30])
+    problems = run_study(echoes, tmp_path / "out").outcomes[0].problems
+    assert "sub-01/anat/sub-01_echo-4_MEGRE.nii.gz" in {p.file for p in problems}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from timelens.errors import Problem, TimelensError, UsageError
-from timelens.run.files import POOLED, appearing_folder, overlaid, write_json
+from timelens.run.files import POOLED, appearing_folder, from_root, overlaid, write_json
 from timelens.run.inputs import Inputs, load_inputs, regions_for
 from timelens.run.inventory import SessionEntry
 from timelens.run.lenses import all_lenses, choose
@@ -118,7 +118,7 @@ def _run(task: SessionTask) -> Outcome:
                 expected="a PET image",
             )
         )
-    problems = list(dict.fromkeys(problems))
+    problems = list(dict.fromkeys(replace(p, file=from_root(p.file, root)) for p in problems))
     with appearing_folder(target, out / ".work") as draft:
         record = write_result(draft, task.entry, inputs.acquisitions, results, problems, run, root)
         record |= {"key": run.id, "layout": LAYOUT}

@@ -49,6 +49,14 @@ def test_a_sound_region_has_its_figures_and_no_warning() -> None:
     assert judge_regions(series(), []) == (None, [])
 
 
+def test_regions_without_any_voxel_are_named() -> None:
+    nothing = Region("mask", "labels", {}, labels=Image(np.zeros(SHAPE, np.uint8), unit="1", geometry=GRID))
+    table, (problem,) = judge_regions(series(), [nothing])
+    assert table is None
+    assert "all tissue is measured in their place" in problem.message
+    assert (problem.found, problem.severity) == ("mask", "warning")
+
+
 def nan_in_tumour(values) -> None:
     values[4, 2:6, 6:8, 6:12] = np.nan
 

@@ -55,7 +55,7 @@ def judge_regions(scan: Acquisition, regions: Sequence[Region]) -> tuple[Table |
     image = scan.image
     drawn = _drawn(image, regions)
     if not drawn:
-        return None, []
+        return None, [_nothing_drawn(scan, regions)] if regions else []
     data = image.numpy().reshape(-1, *image.shape[-3:])
     finite = np.isfinite(data).all(axis=0)
     if not finite.any():
@@ -208,6 +208,14 @@ def judge_artery(scan: Acquisition, regions: Sequence[Region], facts: Mapping[st
             f"at most {100 * _UNEVEN_PEAK:.0f} %", "draw the middle of the vessel alone", "warning",
         ))  # fmt: skip
     return problems
+
+
+def _nothing_drawn(scan: Acquisition, regions: Sequence[Region]) -> Problem:
+    return Problem(
+        "The regions that were given have no voxel on this series: all tissue is measured in their place",
+        scan.where, "regions", ", ".join(r.sources[0].path if r.sources else r.id for r in regions),
+        "a region with voxels", "look at the labels and their roles", "warning",
+    )  # fmt: skip
 
 
 def _drawn(image: Image, regions: Sequence[Region]) -> list[tuple[str, str, Mask, float]]:
