@@ -121,6 +121,9 @@ def register_frames(
     if not found[2][:, 1].mean() < _BETTER * rest[2][:, 1].mean():
         found = rest
     matrices, spread, left = found
+    # A frame whose contrast is like that of no other (the peak of a bolus) may be led astray: rest explains it better.
+    astray = left[:, 1] > left[:, 0]
+    matrices[astray], left[astray, 1] = np.eye(4), left[astray, 0]
     matrices = _relative(matrices, reference)
     way = points[:, tissue]
     moved = np.einsum("kij,jn->kin", matrices[:, :3, :3] - np.eye(3), way) + matrices[:, :3, 3:]
