@@ -121,8 +121,18 @@ def replace_values(image: Image, values: np.ndarray) -> Image:
 
 def test_blocks_that_fill_the_field_and_enhance_do_not_move() -> None:
     """Nothing but three even blocks, one of them an artery: a bolus must not be mistaken for motion."""
-    scene = block_scene({"a": MrTissue(), "b": MrTissue(t1=0.8)}, edge=8, slices=8)
+    scene = block_scene({"a": MrTissue(), "b": MrTissue(t1=0.8)}, edge=24, slices=8)
     protocol = Protocol("mri", {"series": ["dce"], "dce_frames": 60})
     (scan,) = LENS.simulate(scene, [], protocol, np.random.default_rng(0)).acquisitions
     found = at_rest(scan, "dce", "auto")
     assert found.problems == () and found.facts["largest_mm"] < 1.0
+
+
+def test_small_fields_are_not_judged() -> None:
+    scene = block_scene({"a": MrTissue(), "b": MrTissue(t1=0.8)}, edge=8, slices=8)
+    (scan,) = LENS.simulate(
+        scene, [], Protocol("mri", {"series": ["dce"], "dce_frames": 12}), np.random.default_rng(0)
+    ).acquisitions
+    found = at_rest(scan, "dce", "measure")
+    assert found.problems == () and found.facts["found"] == "the field is too small to tell motion"
+    assert not found.tables and at_rest(scan, "dce", "rigid").tables

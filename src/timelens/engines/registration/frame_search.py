@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 __all__ = [
     "FEWEST_VOXELS",
+    "UNSEEN",
     "by_information",
     "difference",
     "held",
@@ -33,8 +34,8 @@ _STEPS = 4
 _SETTLED = 5e-3
 #: A direction of motion counts as seen where slopes are so many times those of noise in power.
 _SEEN = 5.0
-#: Standard errors in mm and degrees of a direction that is not seen and in which the body is taken to rest.
-_SHIFT_UNSEEN, _TURN_UNSEEN = 5.0, 5.0
+#: Standard errors (mm, rad) of directions that are not seen and in which the body is taken to rest: 5 mm, 5 degrees.
+UNSEEN = np.repeat([5.0, np.deg2rad(5.0)], 3)
 #: A single step is no longer than this many voxels.
 _LONGEST = 2.0
 #: Mutual information that leads farther between two frames has lost its way; mm and degrees.
@@ -176,9 +177,7 @@ def laid(
         if size < _SETTLED:
             break
     rest, _ = difference(seen, parts, tissue)
-    unseen = (
-        np.diag(np.eye(6) - base @ np.linalg.pinv(base)) * np.repeat([_SHIFT_UNSEEN, np.deg2rad(_TURN_UNSEEN)], 3) ** 2
-    )
+    unseen = np.diag(np.eye(6) - base @ np.linalg.pinv(base)) * UNSEEN**2
     return matrix, np.stack([rest**2 * np.diag(inverse), np.maximum(unseen, 0.0)]), rest
 
 

@@ -24,6 +24,7 @@ from scipy.spatial.transform import Rotation
 
 from timelens.engines.registration.frame_search import (
     FEWEST_VOXELS,
+    UNSEEN,
     by_information,
     difference,
     held,
@@ -49,6 +50,9 @@ RANKS = (1, 1, 3)
 _BETTER = 0.99
 #: Below this part of the 99th percentile of the mean frame a voxel is air.
 _AIR = 0.08
+#: A frame that its target leaves so many times what others leave, in the median, is like none of them.
+_ALONE = 3.0
+_MANY = 8
 _FEWEST_FRAMES = 3
 #: A place this part of a voxel beyond the outermost centres still counts as seen.
 _EDGE = 0.05
@@ -69,8 +73,8 @@ class FrameMotion:
         (frames, 3), rotation vector of R in degrees, about (z, y, x).
     shift_errors, turn_errors
         (frames, 3), standard errors from what is left over; they do not know a bias. Where nothing in the frames shows
-        a motion (along a structure without end, across two or three slices) the body is taken to rest and the errors
-        are 5 mm and 5 degrees.
+        a motion (along a structure without end, across two or three slices, in a frame like no other) the body is taken
+        to rest and the errors are 5 mm and 5 degrees.
     displacement
         (frames,), root mean square way of the tissue's voxels, mm.
     displacement_errors
@@ -121,9 +125,14 @@ def register_frames(
     if not found[2][:, 1].mean() < _BETTER * rest[2][:, 1].mean():
         found = rest
     matrices, spread, left = found
-    # A frame whose contrast is like that of no other (the peak of a bolus) may be led astray: rest explains it better.
-    astray = left[:, 1] > left[:, 0]
-    matrices[astray], left[astray, 1] = np.eye(4), left[astray, 0]
+    # A frame that rest explains better rests. What no other frame explains (the peak of a bolus) tells no motion.
+    # Of few frames three components explain everything, moved or not.
+    resting, alone = left[:, 1] > left[:, 0], np.zeros(len(left), bool)
+    if len(left) >= _MANY:
+        alone = left[:, 1] > _ALONE * np.median(left[:, 1])
+        resting |= alone | (left[:, 1] > rest[2][:, 1])
+    matrices[resting], left[resting, 1] = np.eye(4), left[resting, 0]
+    spread[alone] = np.stack([np.zeros(6), UNSEEN**2])
     matrices = _relative(matrices, reference)
     way = points[:, tissue]
     moved = np.einsum("kij,jn->kin", matrices[:, :3, :3] - np.eye(3), way) + matrices[:, :3, 3:]

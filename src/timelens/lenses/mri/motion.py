@@ -23,6 +23,8 @@ _LOOKED_AT = ("dce", "dsc")
 _UNLIKE = ("inversion", "saturation", "look locker")
 #: So many images are laid over each other to see whether anything moved.
 _LOOKS = 12
+#: Fields of fewer slices or voxels do not tell motion from contrast: tumours at rest seemed to move by centimetres.
+_FEWEST_SLICES, _FEWEST_VOXELS = 6, 10_000
 #: Motion is worth a warning beyond this part of a voxel and so many of its standard errors.
 _PART, _SURE = 0.5, 4.0
 
@@ -49,7 +51,8 @@ def at_rest(scan: Acquisition, kind: str, mode: str) -> Rest:
     mode
         ``none``; ``measure``: twelve images are laid over each other, and a warning says what moved by more than half a
         voxel; ``rigid``: all images are, and each is brought back to the first one; ``auto``: ``measure`` for
-        contrast-enhanced and first-pass series, else ``none``. Images of a recovery are never laid over each other.
+        contrast-enhanced and first-pass series, else ``none``. Images of a recovery are never laid over each other, and
+        fields of fewer than six slices or 10,000 voxels only where ``rigid`` asks for it.
     """
     image = scan.image
     chosen = ("measure" if kind in _LOOKED_AT else "none") if mode == "auto" else mode
@@ -65,6 +68,8 @@ def at_rest(scan: Acquisition, kind: str, mode: str) -> Rest:
     data = image.numpy()
     spacing = _along(image)
     count = data.shape[0]
+    if chosen == "measure" and (data.shape[1] < _FEWEST_SLICES or data[0].size < _FEWEST_VOXELS):
+        return Rest(scan, facts={**facts, "found": "the field is too small to tell motion"})
     at = np.arange(count) if chosen == "rigid" else np.unique(np.linspace(0, count - 1, _LOOKS).round().astype(int))
     try:
         motion = register_frames(data[at], spacing)
