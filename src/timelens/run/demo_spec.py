@@ -17,7 +17,7 @@ __all__ = ["AGENTS", "LENSES", "OPTIONS", "demo_spec"]
 LENSES = ("pet", "mri", "cytometry")
 #: How it is measured, where the defaults lack something: a blood sample gives the haematocrit, and nobody moves.
 OPTIONS: dict[str, Any] = {
-    "mri": {"motion": {"mode": "none"}, "input": {"haematocrit": 0.42}, "enhancement": {"maps": False}},
+    "mri": {"input": {"haematocrit": 0.42}, "enhancement": {"maps": False}},
 }
 
 #: Administration to the agent's id in the knowledge base.
