@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from timelens.lenses.mri.quality import judge_artery, judge_regions, known_parts
+from timelens.errors import DataError
+from timelens.lenses.mri.quality import judge_artery, judge_regions, known_parts, require_artery
 from timelens.study.acquisition import Acquisition
 from timelens.study.axes import Axis
 from timelens.study.geometry import Geometry
@@ -98,6 +99,18 @@ def test_voxels_without_a_number_leave_their_region() -> None:
     (part,) = known_parts(series(nan_in_tumour), whole)
     ((_, mask),) = part.masks(GRID, [1])
     assert mask.sum() == 96 and part.name(1) == "tumour" and part.role(1) == "lesion"
+
+
+def test_an_artery_without_a_number_is_not_replaced() -> None:
+    def lost(values) -> None:
+        values[4, 2:6, 6:12, 6:12] = np.nan
+
+    blood, elsewhere = region(np.s_[2:6, 6:12, 6:12], "artery", "blood pool"), region(np.s_[2:6, 0:3, 0:3])
+    scan = series(lost)
+    with pytest.raises(DataError, match="No voxel of the drawn artery"):
+        require_artery(scan, [blood, elsewhere], known_parts(scan, [blood, elsewhere]))
+    require_artery(scan, [elsewhere], known_parts(scan, [elsewhere]))
+    require_artery(series(), [blood], [blood])
 
 
 def test_an_artery_whose_voxels_peak_unevenly_or_are_too_bright() -> None:

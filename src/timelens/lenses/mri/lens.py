@@ -67,7 +67,13 @@ class MriLens:
         from timelens.lenses.mri.measure_dsc import measure_dsc
         from timelens.lenses.mri.measure_relaxation import measure_relaxation
         from timelens.lenses.mri.motion import at_rest
-        from timelens.lenses.mri.quality import judge_artery, judge_regions, known_parts, require_numbers
+        from timelens.lenses.mri.quality import (
+            judge_artery,
+            judge_regions,
+            known_parts,
+            require_artery,
+            require_numbers,
+        )
 
         steps = merged_steps(options)
         kind = _kind(inputs, steps)
@@ -82,6 +88,8 @@ class MriLens:
         roles[role] = scan
         table, problems = judge_regions(scan, regions)
         whole = known_parts(scan, regions)
+        if kind in ("dce", "dsc") and steps["input"]["source"] in ("auto", "region"):
+            require_artery(scan, regions, whole)
         if kind == "dce":
             result = measure_dce({**roles, "dce": scan}, whole, steps)
             problems += judge_artery(scan, whole, result.audit.get("dce", {}))

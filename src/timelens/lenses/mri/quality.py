@@ -15,7 +15,7 @@ from timelens.study.image import Image
 from timelens.study.region import Region
 from timelens.study.table import Table
 
-__all__ = ["judge_artery", "judge_regions", "known_parts", "require_numbers"]
+__all__ = ["judge_artery", "judge_regions", "known_parts", "require_artery", "require_numbers"]
 
 Mask = NDArray[np.bool_]
 _BLOOD, _IGNORED = "blood pool", ("exclude", "body", "unknown")
@@ -164,6 +164,38 @@ def known_parts(scan: Acquisition, regions: Sequence[Region]) -> list[Region]:
                 identity={1: region.identity[number]} if number in region.identity else {},
             ))  # fmt: skip
     return found
+
+
+def require_artery(scan: Acquisition, drawn: Sequence[Region], known: Sequence[Region]) -> None:
+    """Refuse to put something else in the place of an artery that was drawn where no voxel has a number.
+
+    Parameters
+    ----------
+    scan
+        The series.
+    drawn, known
+        Regions before and after :func:`known_parts`.
+
+    Raises
+    ------
+    DataError
+        If blood was drawn in the field, and none of it is left.
+    """
+    place = scan.image.geometry
+    assert place is not None
+
+    def blood(regions: Sequence[Region]) -> bool:
+        return any(
+            mask.any() for region in regions for number, mask in region.masks(place, list(region.names))
+            if region.role(number) == _BLOOD
+        )  # fmt: skip
+
+    if blood(drawn) and not blood(known):
+        raise DataError(
+            "No voxel of the drawn artery has a number in every image", file=scan.where, field="regions",
+            found="no number", expected="one voxel or more", mend="draw it elsewhere, or write 'mri: {input: {source: "
+            "search}}' (contrast-enhanced series also: population) in study.yaml",
+        )  # fmt: skip
 
 
 def judge_artery(scan: Acquisition, regions: Sequence[Region], facts: Mapping[str, Any]) -> list[Problem]:
