@@ -10,6 +10,7 @@ import pytest
 from timelens.errors import MissingFieldError, UsageError
 from timelens.lenses.mri.dsc_rows import Estimated
 from timelens.lenses.mri.lens import MriLens
+from timelens.lenses.mri.measure_dsc import _noise
 from timelens.lenses.mri.regional import jackknife
 from timelens.lenses.mri.scene import MrScene, MrTissue, block_scene
 from timelens.study.contract import Protocol, Result, Truth
@@ -188,3 +189,12 @@ def test_a_number_that_cannot_be_made_without_some_voxels_keeps_the_error_of_the
     # Too few voxels to leave any out: the model's own error. Groups that all fail: none.
     assert estimated(-1.0).sureness("cbf", 0)[0] == pytest.approx(0.1)
     assert np.isnan(estimated(19.0).sureness("cbf", 0)[0])
+
+
+def test_voxels_that_left_the_field_do_not_tell_noise(rng):
+    curves = rng.normal(0, 0.1, (40, 50)) + 10 * (np.arange(40) == 20)[:, None]
+    alone = _noise(curves, 15)
+    assert alone == pytest.approx(0.01, rel=0.1)
+    curves[3, :10] = np.nan
+    assert _noise(curves, 15) == pytest.approx(alone, rel=0.1)
+    assert np.isnan(_noise(np.full((40, 3), np.nan), 15))

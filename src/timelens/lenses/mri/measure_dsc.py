@@ -235,5 +235,7 @@ def _noise(curves: Floats, baseline: int) -> float:
     if curves.size == 0 or curves.shape[0] < 4:
         return float("nan")
     noise = np.std(np.diff(curves[: max(baseline, 4)], axis=0), axis=0) / np.sqrt(2)
+    # A voxel that lacks a volume (motion took it out of the field) has no peak.
     with np.errstate(all="ignore"):
-        return float(np.nanmedian(noise / np.nanmax(curves, axis=0)))
+        parts = noise / curves.max(axis=0)
+    return float(np.median(parts[np.isfinite(parts)])) if np.isfinite(parts).any() else float("nan")

@@ -52,7 +52,7 @@ def true_cells(measured: Cells, labels: NDArray[np.int64], kinds: NDArray[np.str
     _, graph = contact(labels, reach=DEFAULTS["space"]["reach_um"] / measured.pixel_um[0])
     return replace(
         measured, labels=labels.astype(np.int32), measures=measures, names=names, types=types, not_told={},
-        channels=("none",), probability=np.ones(len(types)), graph=graph, splits={}, positive={},
+        core_mean=None, channels=("none",), probability=np.ones(len(types)), graph=graph, splits={}, positive={},
     )  # fmt: skip
 
 
