@@ -85,14 +85,14 @@ def quiet() -> Iterator[None]:
     Such files are common and harmless, and the messages repeat values, which may name a patient.
     """
     log = logging.getLogger("pydicom")
-    before = log.level
-    log.setLevel(logging.ERROR)
+    before = log.disabled
+    log.disabled = True  # asked for every value: a change of level would empty the caches of all loggers
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             yield
     finally:
-        log.setLevel(before)
+        log.disabled = before
 
 
 def read_dataset(
