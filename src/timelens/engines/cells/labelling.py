@@ -19,7 +19,7 @@ from scipy.special import ndtri
 
 from timelens.engines.cells.graph import points_of
 from timelens.engines.cells.interaction import shuffle_law
-from timelens.engines.cells.pairs import PairStatistics, shared_area
+from timelens.engines.cells.pairs import PairStatistics, shared_area, summed
 from timelens.engines.cells.window import Window
 from timelens.errors import UsageError
 
@@ -131,15 +131,7 @@ def pool(windows: Sequence[Labelling]) -> Labelling:
     UsageError
         If there is none, or their radii or types differ.
     """
-    if not windows:
-        raise UsageError("There is nothing to pool", field="windows", found="none", expected="one or more")
-    first = windows[0]
-    for other in windows[1:]:
-        if other.expected.shape != first.expected.shape or not np.allclose(other.radii, first.radii):
-            raise UsageError("Only the same types and radii are pooled", field="windows",
-                             found=other.expected.shape, expected=first.expected.shape)  # fmt: skip
-    names = ("expected", "variance", "ring_expected", "ring_variance")
-    return Labelling(first.radii, *(sum(getattr(w, n) for w in windows) for n in names))
+    return summed(windows)
 
 
 def _law(n: int, number: NDArray[np.int64], weight: FloatArray, square: float) -> tuple[FloatArray, FloatArray]:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 from numba import njit
@@ -23,10 +23,22 @@ from timelens.engines.cells.graph import points_of
 from timelens.engines.cells.window import Window
 from timelens.errors import UsageError
 
-__all__ = ["Correction", "PairStatistics", "pair_statistics", "pool", "shared_area"]
+__all__ = ["Correction", "PairStatistics", "pair_statistics", "pool", "shared_area", "summed"]
 
 FloatArray = NDArray[np.float64]
 Correction = Literal["translation", "border", "none"]
+
+
+class _Rings(Protocol):
+    """A dataclass with radii."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def radii(self) -> FloatArray: ...
+
+
+Sums = TypeVar("Sums", bound=_Rings)
 
 _STRIPS = 4  # strips per reach
 _THREADS = 2
@@ -101,15 +113,30 @@ def pool(samples: Sequence[PairStatistics]) -> PairStatistics:
     UsageError
         If there is none, or their radii or types differ.
     """
+    return summed(samples)
+
+
+def summed(samples: Sequence[Sums]) -> Sums:
+    """Sums over rings of several windows as those of one: ``radii`` stay, all other fields are added.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or their radii or types differ.
+    """
     if not samples:
-        raise UsageError("There are no statistics to pool", field="samples", found="none", expected="one or more")
+        raise UsageError(
+            "There are no statistics: nothing to pool", field="samples", found="none", expected="one or more"
+        )
     first = samples[0]
+    names = [f.name for f in fields(first) if f.name != "radii"]
+    shape = getattr(first, names[0]).shape
     for other in samples[1:]:
-        if other.pairs.shape != first.pairs.shape or not np.allclose(other.radii, first.radii):
-            raise UsageError("Only statistics of the same types and radii are pooled", field="samples",
-                             found=other.pairs.shape, expected=first.pairs.shape)  # fmt: skip
-    names = ("pairs", "weighted", "inner", "expected", "expected_inner", "cells")
-    return PairStatistics(first.radii, *(sum(getattr(s, n) for s in samples) for n in names))
+        found = getattr(other, names[0]).shape
+        if found != shape or not np.allclose(other.radii, first.radii):
+            raise UsageError("Only statistics of the same types and radii are pooled", field="samples", found=found,
+                             expected=shape)  # fmt: skip
+    return replace(first, **{n: sum(getattr(s, n) for s in samples) for n in names})
 
 
 def pair_statistics(
