@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from timelens import units
 from timelens.engines.mr_signal import (
     concentration_bias,
     gradient_echo_concentration,
@@ -22,6 +21,7 @@ from timelens.engines.mr_signal import (
 )
 from timelens.engines.relaxometry import VariableFlipAngle
 from timelens.engines.relaxometry.flip_angle_bias import flip_angle_noise
+from timelens.lenses.mri.dce import on_grid
 from timelens.lenses.mri.relaxometry import series_axis
 from timelens.lenses.mri.settings import Before
 from timelens.study.image import Image
@@ -151,9 +151,7 @@ def contrast_signal(
     assert place is not None
 
     def here(other: Image | None, unit: str, empty: float) -> Floats:
-        if other is None:
-            return np.full(place.shape, empty)
-        return other.resample_to(place).numpy().astype(np.float64) * units.conversion_factor(other.unit, unit)
+        return np.full(place.shape, empty) if other is None else on_grid(other, place, unit)
 
     flips, b1 = None, here(before.b1, "1", 1.0)
     if before.flips is not None:

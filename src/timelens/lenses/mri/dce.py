@@ -29,9 +29,19 @@ from timelens.engines.kinetics.fit import Fit
 from timelens.engines.mr_signal import gradient_echo_concentration
 from timelens.errors import DataError, UsageError
 from timelens.lenses.mri.parametric import parametric_images
+from timelens.study.geometry import Geometry
 from timelens.study.image import Image
 
-__all__ = ["Model", "Solver", "Uptake", "choose_model", "concentration_series", "exchange_model", "map_exchange"]
+__all__ = [
+    "Model",
+    "Solver",
+    "Uptake",
+    "choose_model",
+    "concentration_series",
+    "exchange_model",
+    "map_exchange",
+    "on_grid",
+]
 
 Model = Literal[
     "tofts",
@@ -131,6 +141,11 @@ class Uptake:
     reason: Image
 
 
+def on_grid(image: Image, place: Geometry, unit: str) -> NDArray[np.float64]:
+    """A map's values in a unit on another grid of the same frame of reference; NaN outside of it."""
+    return image.resample_to(place).numpy().astype(np.float64) * units.conversion_factor(image.unit, unit)
+
+
 def concentration_series(
     dynamic: Image,
     t1: Image,
@@ -167,9 +182,8 @@ def concentration_series(
             found=", ".join(axis.name for axis in dynamic.axes),
             mend="state the frame times",
         )
-    seconds = units.conversion_factor(t1.unit, "s")
-    before = t1.resample_to(dynamic.geometry).numpy().astype(np.float64) * seconds
-    scale = 1.0 if b1 is None else b1.resample_to(dynamic.geometry).numpy().astype(np.float64)
+    before = on_grid(t1, dynamic.geometry, "s")
+    scale = 1.0 if b1 is None else on_grid(b1, dynamic.geometry, "1")
     found = gradient_echo_concentration(
         dynamic.numpy(), before, tr=tr, flip=flip, relaxivity=relaxivity, baseline=baseline, b1=scale
     )
