@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import squidpy_cells
 from protocol import Bar, Contender, Workload
 
 CELLS, TYPES, REACH, RADII = 30_000, 12, 100.0, 20
-SQUIDPY = ("squidpy==1.8.2", "anndata==0.12.19", "numpy==2.4.6", "pandas==2.3.3", "setuptools<81")
 
 
 def prepare(data: Path) -> None:
@@ -54,19 +54,11 @@ def ours(data: Path) -> Any:
 
 def squidpy(data: Path) -> Any:
     """co_occurrence at the same radii."""
-    import anndata
     import numpy as np
-    import pandas as pd
     import squidpy as sq
 
     given = np.load(data / "cells.npz")
-    adata = anndata.AnnData(
-        X=np.zeros((CELLS, 1), np.float32),
-        obs=pd.DataFrame(
-            {"type": pd.Categorical(given["types"].astype(str), categories=[str(k) for k in range(TYPES)])},
-            index=np.arange(CELLS).astype(str),
-        ),
-    )
+    adata = squidpy_cells.cells_of(given["types"], TYPES)
     adata.obsm["spatial"] = np.column_stack([given["x"], given["y"]])
     radii = np.concatenate([[0.0], given["radii"]])
     # Its first axis is the type that is found, its second the type around which it is.
@@ -88,7 +80,7 @@ WORKLOAD = Workload(
     "scipy's tree (squidpy keeps places in single precision).",
     contenders=(
         Contender("timelens", ours),
-        Contender("squidpy", squidpy, requirements=SQUIDPY),
+        Contender("squidpy", squidpy, requirements=squidpy_cells.REQUIREMENTS),
     ),
     prepare=prepare,
     judge=judge,

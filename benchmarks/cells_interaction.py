@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import squidpy_cells
 from protocol import Bar, Contender, Workload
 
 CELLS, TYPES, SHUFFLES = 100_000, 12, 1000
-SQUIDPY = ("squidpy==1.8.2", "anndata==0.12.19", "numpy==2.4.6", "pandas==2.3.3", "setuptools<81")
 
 
 def prepare(data: Path) -> None:
@@ -81,21 +81,13 @@ def by_bincount(near: Any, types: Any) -> Any:
 
 def squidpy(data: Path) -> Any:
     """nhood_enrichment with 1,000 permutations; two threads are its fastest way here (processes refuse the arrays)."""
-    import anndata
     import numpy as np
-    import pandas as pd
     import scipy.sparse as sp
     import squidpy as sq
 
     given = np.load(data / "cells.npz")
     edges = given["neighbours"]
-    adata = anndata.AnnData(
-        X=np.zeros((CELLS, 1), np.float32),
-        obs=pd.DataFrame(
-            {"type": pd.Categorical(given["types"].astype(str), categories=[str(k) for k in range(TYPES)])},
-            index=np.arange(CELLS).astype(str),
-        ),
-    )
+    adata = squidpy_cells.cells_of(given["types"], TYPES)
     adata.obsp["spatial_connectivities"] = sp.csr_matrix(
         (np.ones(edges.size, np.float32), edges, given["start"]), shape=(CELLS, CELLS)
     )
@@ -129,7 +121,7 @@ WORKLOAD = Workload(
         Contender("timelens, closed form", _ours(exact)),
         Contender("timelens, shuffling", _ours(by_shuffling)),
         Contender("numpy's bincount, shuffling", _ours(by_bincount)),
-        Contender("squidpy", squidpy, requirements=SQUIDPY),
+        Contender("squidpy", squidpy, requirements=squidpy_cells.REQUIREMENTS),
     ),
     prepare=prepare,
     judge=judge,
