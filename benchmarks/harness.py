@@ -29,7 +29,7 @@ from typing import Any
 
 from protocol import Contender, Row, Workload, load
 
-HELPERS = ("dcmri_pixels", "harness", "protocol", "squidpy_cells")
+HELPERS = ("contrast_maps", "harness", "protocol", "squidpy_cells")
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import dcmri_pixels
+import contrast_maps
+from contrast_maps import rate
 from protocol import Bar, Contender, Workload
 
 COUNT = 64**3
@@ -41,47 +42,6 @@ def prepare(data: Path) -> None:
              times=plasma.times, plasma=plasma.values)  # fmt: skip
 
 
-def _with(name: str) -> Any:
-    def start(data: Path) -> Any:
-        import numpy as np
-
-        from timelens.engines import kinetics
-
-        image, given = np.load(data / "image.npy"), np.load(data / "truth.npz")
-        plasma = kinetics.InputFunction(given["times"], given["plasma"], "plasma", "mmol/L")
-        model = getattr(kinetics, name)(kinetics.Frames.instants(INTERVAL * np.arange(FRAMES)), plasma)
-
-        def work() -> Any:
-            found = model.map(image, threads=2).parameters
-            return np.stack([found[each] for each in NAMES])
-
-        return work
-
-    return start
-
-
-def dcmri(data: Path) -> Any:
-    """The first voxels by dcmri."""
-    import numpy as np
-
-    image, given = np.load(data / "image.npy", mmap_mode="r")[:, :FEW], np.load(data / "truth.npz")
-    return dcmri_pixels.pixels("2CX", image, INTERVAL * np.arange(FRAMES), given["times"], given["plasma"])
-
-
-def judge(result: Any, data: Path) -> dict[str, float | str]:
-    """Median relative errors of the voxels that dcmri is given; the table's is that of K_trans."""
-    import numpy as np
-
-    truth = np.load(data / "truth.npz")
-    off = {n: float(np.nanmedian(np.abs(result[i][:FEW] / truth[n][:FEW] - 1))) for i, n in enumerate(NAMES)}
-    rest = {f"error of {name}": off[name] for name in NAMES[1:]}
-    return {"error": off["k_trans"], **rest, "voxels": int(result.shape[1])}
-
-
-def _rate(row: Any) -> float:
-    return float(row.notes["voxels"]) / float(row.seconds)
-
-
 def _no_worse(rows: Any) -> bool:
     ours, theirs = rows["timelens, non-linear"], rows["dcmri"]
     rest = all(ours.notes[f"error of {name}"] <= 1.05 * theirs.notes[f"error of {name}"] for name in NAMES[1:])
@@ -94,16 +54,16 @@ WORKLOAD = Workload(
     "only, in two processes, and rates are compared per voxel. Errors are medians of those 160, relative to the truth; "
     "the column is that of K_trans.",
     contenders=(
-        Contender("timelens, linear", _with("LinearExchange")),
-        Contender("timelens, non-linear", _with("TwoCompartmentExchange")),
-        Contender("dcmri", dcmri, requirements=dcmri_pixels.REQUIREMENTS),
+        Contender("timelens, linear", contrast_maps.ours("LinearExchange", NAMES, INTERVAL)),
+        Contender("timelens, non-linear", contrast_maps.ours("TwoCompartmentExchange", NAMES, INTERVAL)),
+        Contender("dcmri", contrast_maps.dcmri("2CX", FEW, INTERVAL), requirements=contrast_maps.REQUIREMENTS),
     ),
     prepare=prepare,
-    judge=judge,
+    judge=contrast_maps.errors(NAMES, FEW),
     bars=(
         Bar(
             "5,000 times dcmri's rate (linear)",
-            lambda rows: _rate(rows["timelens, linear"]) >= 5e3 * _rate(rows["dcmri"]),
+            lambda rows: rate(rows["timelens, linear"]) >= 5e3 * rate(rows["dcmri"]),
         ),
         Bar("no larger error than dcmri in all four parameters (non-linear)", _no_worse),
     ),

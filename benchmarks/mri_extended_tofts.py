@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import dcmri_pixels
+import contrast_maps
+from contrast_maps import rate
 from protocol import Bar, Contender, Workload
 
 COUNT = 80**3
+NAMES = ("k_trans", "v_e", "v_p")
 FEW = 240  # dcmri takes about 10 ms for each voxel
 
 
@@ -33,61 +34,21 @@ def prepare(data: Path) -> None:
     np.savez(data / "truth.npz", k_trans=k_trans, v_e=v_e, v_p=v_p, times=plasma.times, plasma=plasma.values)
 
 
-def _with(name: str) -> Any:
-    def start(data: Path) -> Any:
-        import numpy as np
-
-        from timelens.engines import kinetics
-
-        image, given = np.load(data / "image.npy"), np.load(data / "truth.npz")
-        plasma = kinetics.InputFunction(given["times"], given["plasma"], "plasma", "mmol/L")
-        model = getattr(kinetics, name)(kinetics.Frames.instants(5.0 * np.arange(60)), plasma)
-
-        def work() -> Any:
-            found = model.map(image, threads=2).parameters
-            return np.stack([found["k_trans"], found["v_e"], found["v_p"]])
-
-        return work
-
-    return start
-
-
-def dcmri(data: Path) -> Any:
-    """The first voxels by dcmri."""
-    import numpy as np
-
-    image, given = np.load(data / "image.npy", mmap_mode="r")[:, :FEW], np.load(data / "truth.npz")
-    return dcmri_pixels.pixels("HF", image, 5.0 * np.arange(60), given["times"], given["plasma"])
-
-
-def judge(result: Any, data: Path) -> dict[str, float | str]:
-    """Median relative errors of the voxels that dcmri is given; the table's is that of K_trans."""
-    import numpy as np
-
-    truth, names = np.load(data / "truth.npz"), ("k_trans", "v_e", "v_p")
-    off = [float(np.nanmedian(np.abs(result[i][:FEW] / truth[name][:FEW] - 1))) for i, name in enumerate(names)]
-    return {"error": off[0], "error of v_e": off[1], "error of v_p": off[2], "voxels": int(result.shape[1])}
-
-
-def _rate(row: Any) -> float:
-    return float(row.notes["voxels"]) / float(row.seconds)
-
-
 WORKLOAD = Workload(
     title="Extended Tofts maps",
     about="80 x 80 x 80 voxels, 60 frames in float64, with standard errors and reasons. dcmri is given the first 240 "
     "only, in two processes, and rates are compared per voxel. Errors are medians of those 240, relative to the truth; "
     "the column is that of K_trans.",
     contenders=(
-        Contender("timelens, linear", _with("LinearExtendedTofts")),
-        Contender("timelens, non-linear", _with("ExtendedTofts")),
-        Contender("dcmri", dcmri, requirements=dcmri_pixels.REQUIREMENTS),
+        Contender("timelens, linear", contrast_maps.ours("LinearExtendedTofts", NAMES, 5.0)),
+        Contender("timelens, non-linear", contrast_maps.ours("ExtendedTofts", NAMES, 5.0)),
+        Contender("dcmri", contrast_maps.dcmri("HF", FEW, 5.0), requirements=contrast_maps.REQUIREMENTS),
     ),
     prepare=prepare,
-    judge=judge,
+    judge=contrast_maps.errors(NAMES, FEW),
     bars=(
-        Bar("500,000 voxels per second (linear)", lambda rows: _rate(rows["timelens, linear"]) >= 5e5),
-        Bar("10,000 times dcmri's rate", lambda rows: _rate(rows["timelens, linear"]) >= 1e4 * _rate(rows["dcmri"])),
+        Bar("500,000 voxels per second (linear)", lambda rows: rate(rows["timelens, linear"]) >= 5e5),
+        Bar("10,000 times dcmri's rate", lambda rows: rate(rows["timelens, linear"]) >= 1e4 * rate(rows["dcmri"])),
         Bar(
             "no larger error than dcmri",
             lambda rows: (rows["timelens, linear"].error or 0) <= 1.05 * (rows["dcmri"].error or 0),
