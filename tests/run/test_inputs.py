@@ -17,7 +17,8 @@ from timelens.errors import DataError, UsageError
 from timelens.formats import dicom, nifti, ome_zarr
 from timelens.formats.scan import guess_role
 from timelens.run.api import StudyRun, run_study
-from timelens.run.inventory import read_inventory
+from timelens.run.inputs import Inputs
+from timelens.run.inventory import SessionEntry, read_inventory
 from timelens.study import Acquisition, Geometry, Image, Region
 
 
@@ -302,3 +303,17 @@ def test_geometry_of_the_fixture() -> None:
     """The ball of the fixture is a ball in millimetres: volumes in the tests above rest on it."""
     geometry = Geometry.from_spacing(SHAPE, SPACING)
     assert ball(A[0], 14).sum() * geometry.voxel_volume == pytest.approx(4 / 3 * np.pi * 14**3, rel=0.05)
+
+
+def test_a_changed_file_that_an_option_names_is_another_run(tmp_path: Path) -> None:
+    gates = tmp_path / "gates.csv"
+    gates.write_text("type,parent,positive\nt-cell,,CD3\n")
+    entry, inputs = SessionEntry("sub-001", "ses-01"), Inputs()
+
+    def key(named: object) -> str:
+        return inputs.run(entry, {"cytometry": {"types": {"gates": named}}}, 1, 1).id
+
+    first = key(str(gates))
+    assert key(str(gates)) == first and key("") != first
+    gates.write_text("type,parent,positive\nt-cell,,CD4\n")
+    assert key(str(gates)) != first

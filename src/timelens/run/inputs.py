@@ -18,7 +18,7 @@ from timelens.run.files import from_root, plain
 from timelens.run.inventory import UNKNOWN, SessionEntry, stated_values
 from timelens.study.acquisition import Acquisition
 from timelens.study.image import Image
-from timelens.study.provenance import Run, SourceFile
+from timelens.study.provenance import Run, SourceFile, hash_file
 from timelens.study.region import Region, Role
 
 __all__ = ["Inputs", "files_of", "load_inputs", "regions_for"]
@@ -39,11 +39,23 @@ class Inputs:
     clean: Callable[[str], str] = str
 
     def run(self, entry: SessionEntry, options: Mapping[str, Any], layout: int, seed: int | None) -> Run:
-        """The run that these inputs, options and this version make; identities are given afterwards, by name."""
+        """The run that these inputs, options and this version make; identities are given afterwards, by name.
+
+        Files that options name (a table of gates) count with their content: a change of it is another run.
+        """
         said = {k: v for k, v in vars(entry).items() if k != "identity"}
         parameters = {"entry": _each_text(plain(said), self.clean), "options": plain(dict(options)), "layout": layout}
+        if named := _named_files(options):
+            parameters["named_files"] = named
         files = tuple(self.sources[name] for name in sorted(self.sources))
         return Run(files, parameters, seed=seed)
+
+
+def _named_files(options: Any) -> dict[str, str]:
+    """SHA-256 of each file whose path is the value of an option."""
+    if isinstance(options, Mapping):
+        return {path: hashed for value in options.values() for path, hashed in _named_files(value).items()}
+    return {options: hash_file(options)} if isinstance(options, str) and Path(options).is_file() else {}
 
 
 def load_inputs(entry: SessionEntry, root: Path) -> Inputs:
